@@ -1,0 +1,55 @@
+# Everything a newcomer needs is `make demo` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SETS := infra/requirements
+PACKAGES := dispatcher executor infra shared tests
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format up lock docs-generated bench setup clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment (every target does so by itself)
+
+$(READY): pyproject.toml $(SETS)/dev.txt $(SETS)/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with PYTHON=…")'
+	@echo "setting up $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(SETS)/bootstrap.txt
+	@$(MARK) --require-hashes -r $(SETS)/dev.txt
+	@$(MARK) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run the main job end to end and print what became of every step
+	@$(BIN)/worker-llm demo
+
+up: $(READY) ## Start the local environment and keep it running until Ctrl-C
+	@$(BIN)/worker-llm up
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+
+check: $(READY) ## Format, lint, strict types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(READY) ## Compile the pinned requirement sets from pyproject.toml
+	@$(LOCK) --group bootstrap -o $(SETS)/bootstrap.txt
+	@$(LOCK) --group dev -o $(SETS)/dev.txt
+	@$(LOCK) --group dispatcher --constraint $(SETS)/dev.txt -o dispatcher/requirements.txt
+	@$(LOCK) --group executor --constraint $(SETS)/dev.txt -o executor/requirements.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What surrounds the code: the local environment, the operator's tools, Terraform."""
