@@ -1,0 +1,59 @@
+"""The life of a step, as far as the worker moves it.
+
+Everything that decides a step's status stands in this module. The orchestrator alone sets
+READY, and alone ends steps that the worker never claimed.
+"""
+
+from enum import StrEnum
+
+
+class StepStatus(StrEnum):
+    """The status of a step; each member says who moves the step out of it."""
+
+    PENDING = "PENDING"  #: The orchestrator, when it wants the step to run.
+    READY = "READY"  #: The dispatcher claims it; if its event is lost, the sweep does.
+    RUNNING = (
+        "RUNNING"  #: The executor ends it; if it dies, the next lease holder or the sweep.
+    )
+    SUCCEEDED = "SUCCEEDED"  #: Nobody: terminal.
+    FAILED = "FAILED"  #: Nobody: terminal, unless an operator or the orchestrator reopens it.
+    SKIPPED = "SKIPPED"  #: Nobody: terminal.
+    CANCELLED = "CANCELLED"  #: Nobody: terminal.
+
+
+class StepMove(StrEnum):
+    """What the worker does to a step."""
+
+    CLAIM = "claim"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+TRANSITIONS: dict[StepStatus, dict[StepMove, StepStatus]] = {
+    StepStatus.PENDING: {},
+    StepStatus.READY: {StepMove.CLAIM: StepStatus.RUNNING},
+    StepStatus.RUNNING: {
+        StepMove.SUCCEED: StepStatus.SUCCEEDED,
+        StepMove.FAIL: StepStatus.FAILED,
+    },
+    StepStatus.SUCCEEDED: {},
+    StepStatus.FAILED: {},
+    StepStatus.SKIPPED: {},
+    StepStatus.CANCELLED: {},
+}
+
+
+class IllegalMove(Exception):
+    """The transition table has no such move; nothing was changed."""
+
+
+def advance_step(status: StepStatus, move: StepMove) -> StepStatus:
+    """The status after the move.
+
+    Raises:
+        IllegalMove: the step may not be moved so from this status.
+    """
+    try:
+        return TRANSITIONS[status][move]
+    except KeyError:
+        raise IllegalMove(f"a {status} step cannot {move}") from None

@@ -1,0 +1,110 @@
+"""Reading settings from the environment: every bad variable is named in one message."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from shared.events import Severity
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+class SettingsInvalid(Exception):
+    """The function cannot start. Names every bad variable, and never a value."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("bad settings: " + "; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(slots=True)
+class EnvironmentReader:
+    """Takes values out of the environment and collects what is wrong with them.
+
+    An empty variable counts as not set. A getter that finds a problem notes it and
+    returns a value of the right type, so that the next ones are looked at too;
+    `finish` raises if there was any.
+    """
+
+    environ: Mapping[str, str]
+    problems: list[str] = field(default_factory=list)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A string; required unless there is a default."""
+        value = self.environ.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self.problems.append(f"{name} is required")
+            return ""
+        return default
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        """A whole number within bounds, both included."""
+        text = self.text(name, str(default))
+        value = int(text) if text.isascii() and text.isdecimal() else None
+        if value is None or not minimum <= value <= maximum:
+            self.problems.append(f"{name} must be a whole number from {minimum} to {maximum}")
+            return default
+        return value
+
+    def number(self, name: str, default: float, *, minimum: float, maximum: float) -> float:
+        """A number within bounds, both included."""
+        try:
+            value = float(self.text(name, str(default)))
+        except ValueError:
+            value = float("nan")
+        if not minimum <= value <= maximum:
+            self.problems.append(f"{name} must be a number from {minimum:g} to {maximum:g}")
+            return default
+        return value
+
+    def choice(self, name: str, choices: type[_E], default: _E) -> _E:
+        """One of the members of an enumeration."""
+        try:
+            return choices(self.text(name, default))
+        except ValueError:
+            self.problems.append(f"{name} must be one of {', '.join(choices)}")
+            return default
+
+    def require(self, condition: bool, problem: str) -> None:  # noqa: FBT001 -- an assertion
+        """Note a problem that concerns several variables, unless the condition holds."""
+        if not condition:
+            self.problems.append(problem)
+
+    def finish(self) -> None:
+        """Raise if anything was wrong.
+
+        Raises:
+            SettingsInvalid: with all problems.
+        """
+        if self.problems:
+            raise SettingsInvalid(self.problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings:
+    """What both stages need to reach the same documents."""
+
+    project: str
+    environment: str
+    database: str
+    flow_runs: str
+    log_level: Severity
+
+
+def read_shared(reader: EnvironmentReader) -> SharedSettings:
+    """The settings that both stages have."""
+    return SharedSettings(
+        project=reader.text("GCP_PROJECT"),
+        environment=reader.text("ENVIRONMENT", "dev"),
+        database=reader.text("FIRESTORE_DATABASE", "(default)"),
+        flow_runs=reader.text("FLOW_RUNS_COLLECTION", "flow_runs"),
+        log_level=reader.choice("LOG_LEVEL", Severity, Severity.INFO),
+    )
+
+
+def topic_path(project: str, topic: str) -> str:
+    """The full name of a topic that may be given by its short one."""
+    return topic if topic.startswith("projects/") else f"projects/{project}/topics/{topic}"
