@@ -1,0 +1,1 @@
+"""The first stage: see a step become executable, claim it, publish its job."""

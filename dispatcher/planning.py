@@ -1,0 +1,200 @@
+"""What a change of a run asks the dispatcher to do: pure decisions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.domain.documents import DocumentRef, FieldPath, Snapshot, Update, Version, Write
+from shared.domain.flow_run import FlowRun, RunStatus, Step, step_field
+from shared.domain.identifiers import (
+    ClaimId,
+    PromptId,
+    SchemaId,
+    StepId,
+    is_prompt_id,
+    is_schema_id,
+)
+from shared.domain.jobs import JobRecord, JobState, parse_job_record
+from shared.domain.messages import JobMessage
+from shared.domain.steps import StepMove, StepStatus, advance_step
+from shared.domain.times import rfc3339
+
+#: While a claim is younger, the delivery that made it is believed to be publishing still:
+#: Eventarc gives one delivery 10 seconds to be acknowledged.
+PUBLISH_GRACE = timedelta(seconds=10)
+#: How long a published job may stay QUEUED before the sweep publishes it again.
+QUEUED_FOR = timedelta(seconds=120)
+
+
+class Noop(StrEnum):
+    """Why an event asks for nothing; the values are part of the log's contract."""
+
+    NO_READY_STEP = "no_ready_step"
+    DEPENDENCY_NOT_SUCCEEDED = "dependency_not_succeeded"
+    CLAIM_CONFLICT = "claim_conflict"
+    ALREADY_FINAL = "already_final"
+    WORKER_OWNED_CHANGE = "worker_owned_change"
+
+
+def executable_steps(run: FlowRun) -> tuple[StepId, ...]:
+    """The steps to claim now, in order of their ids.
+
+    A step whose dependencies can never be satisfied is claimed too: the executor ends it
+    with a clear error, where it would otherwise wait for ever.
+    """
+    if run.status is not RunStatus.RUNNING:
+        return ()
+    return tuple(
+        sorted(step_id for step_id, step in run.steps.items() if _executable(run, step))
+    )
+
+
+def _executable(run: FlowRun, step: Step) -> bool:
+    if not step.ours or step.status is not StepStatus.READY:
+        return False
+    return run.dependency_problem(step) is not None or run.dependencies_succeeded(step)
+
+
+def reason_for_nothing(run: FlowRun) -> Noop:
+    """Why a run without an executable step has none."""
+    if run.status not in {RunStatus.RUNNING, RunStatus.PENDING}:
+        return Noop.ALREADY_FINAL
+    ready = any(step.ours and step.status is StepStatus.READY for step in run.steps.values())
+    waiting = ready and run.status is RunStatus.RUNNING
+    return Noop.DEPENDENCY_NOT_SUCCEEDED if waiting else Noop.NO_READY_STEP
+
+
+def is_worker_owned(old: FlowRun | None, new: FlowRun) -> bool:
+    """Whether the change is one of our own writes and makes no further step executable.
+
+    Our claim moves LLM_REPORT steps READY → RUNNING, our finalize moves one RUNNING →
+    SUCCEEDED or FAILED; nothing else that is decoded differs.
+    """
+    if old is None or old.status is not new.status or old.steps.keys() != new.steps.keys():
+        return False
+    changed = [
+        (old.steps[name], step) for name, step in new.steps.items() if old.steps[name] != step
+    ]
+    if not changed or not all(_our_move(before, after) for before, after in changed):
+        return False
+    return set(executable_steps(new)) <= set(executable_steps(old))
+
+
+_OUR_MOVES = {
+    (StepStatus.READY, StepStatus.RUNNING),
+    (StepStatus.RUNNING, StepStatus.SUCCEEDED),
+    (StepStatus.RUNNING, StepStatus.FAILED),
+}
+
+
+def _our_move(before: Step, after: Step) -> bool:
+    return (
+        after.ours
+        and (before.status, after.status) in _OUR_MOVES
+        and before.step_type == after.step_type
+        and before.depends_on == after.depends_on
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One commit that claims steps of a run, and the jobs to publish after it."""
+
+    writes: tuple[Write, ...]
+    jobs: tuple[JobMessage, ...]
+
+
+def plan_claim(
+    *,
+    run: FlowRun,
+    run_ref: DocumentRef,
+    data: Mapping[str, Any],
+    guard: Version,
+    stored_jobs: Mapping[StepId, Snapshot],
+    claim_id: ClaimId,
+    event_id: str,
+    now: datetime,
+) -> Claim:
+    """Claim every executable step of the run, together with its job records.
+
+    A step that the orchestrator made READY again has a record of its former claim: that
+    record starts over, which fences off whoever still works under the former claim.
+    """
+    changes: dict[FieldPath, Any] = {}
+    records: list[Write] = []
+    jobs: list[JobMessage] = []
+    for step_id in executable_steps(run):
+        status = advance_step(run.steps[step_id].status, StepMove.CLAIM)
+        changes[step_field(step_id, "status")] = str(status)
+        timing = step_field(step_id, "outputs", "execution", "timing")
+        changes[timing] = {"startedAt": rfc3339(now)}
+        record = JobRecord(
+            run_id=run.run_id,
+            step_id=step_id,
+            claim_id=claim_id,
+            event_id=event_id,
+            claimed_at=now,
+            state=JobState.QUEUED,
+            wake_at=now + QUEUED_FOR,
+        )
+        stored = stored_jobs.get(step_id)
+        records.append(record.update(stored.version) if stored else record.create())
+        jobs.append(job_message(record, data))
+    return Claim(
+        writes=(Update(ref=run_ref, changes=changes, guard=guard), *records), jobs=tuple(jobs)
+    )
+
+
+def job_message(record: JobRecord, data: Mapping[str, Any]) -> JobMessage:
+    """The message that wakes an executor for this job."""
+    prompt_id, schema_id = _hints(data["steps"].get(record.step_id))
+    return JobMessage(
+        run_id=record.run_id,
+        step_id=record.step_id,
+        claim_id=record.claim_id,
+        prompt_id=prompt_id,
+        schema_id=schema_id,
+    )
+
+
+def _hints(step: object) -> tuple[PromptId | None, SchemaId | None]:
+    llm = _at(step, "inputs", "llm")
+    prompt_id = _at(llm, "promptId")
+    schema_id = _at(llm, "llmProfile", "structuredOutput", "schemaId")
+    return (
+        prompt_id if is_prompt_id(prompt_id) else None,
+        schema_id if is_schema_id(schema_id) else None,
+    )
+
+
+def _at(value: object, *path: str) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def jobs_to_publish(
+    snapshots: Sequence[Snapshot],
+    data: Mapping[str, Any],
+    *,
+    claim_id: ClaimId,
+    event_id: str,
+    now: datetime,
+) -> tuple[JobMessage, ...]:
+    """The jobs that nobody may have published, after a claim that looked lost.
+
+    Those of this very delivery (the claim was applied, its answer was lost), and those that
+    an earlier delivery of this event claimed and did not live to publish.
+    """
+    records = [parse_job_record(snapshot.data) for snapshot in snapshots]
+    return tuple(
+        job_message(record, data)
+        for record in records
+        if record.state is JobState.QUEUED
+        and (
+            record.claim_id == claim_id
+            or (record.event_id == event_id and now - record.claimed_at >= PUBLISH_GRACE)
+        )
+    )
