@@ -1,0 +1,1 @@
+"""Cloud Storage and Gemini. Vendor types and errors stop here."""

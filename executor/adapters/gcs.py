@@ -1,0 +1,124 @@
+"""Cloud Storage behind the ObjectStore port: a blocking client on a bounded thread pool."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import requests
+from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage import Client
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
+
+from executor.ports import (
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectsUnavailable,
+    ObjectTooLarge,
+    StoredObject,
+)
+from shared.domain.artifacts import GcsUri
+
+_T = TypeVar("_T")
+#: Parallel requests of one instance; the client's own connection pool would hold 10.
+MAX_PARALLEL = 32
+
+
+class GcsObjects:
+    """Implements the ObjectStore port."""
+
+    def __init__(self, client: Client) -> None:
+        adapter = HTTPAdapter(pool_connections=MAX_PARALLEL, pool_maxsize=MAX_PARALLEL)
+        client._http.mount("https://", adapter)  # noqa: SLF001 -- no public way to size it
+        client._http.mount("http://", adapter)  # noqa: SLF001
+        self._client = client
+        self._threads = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="gcs")
+
+    async def stat(self, uri: GcsUri, *, timeout_seconds: float) -> ObjectInfo | None:
+        """One metadata request; see the port."""
+        return await self._call(lambda: self._stat(uri, timeout_seconds), timeout_seconds)
+
+    async def read(
+        self, uri: GcsUri, *, max_bytes: int, timeout_seconds: float
+    ) -> StoredObject:
+        """A metadata request, then the bytes of that very generation; see the port."""
+        return await self._call(
+            lambda: self._read(uri, max_bytes, timeout_seconds), timeout_seconds
+        )
+
+    async def create(
+        self,
+        uri: GcsUri,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        timeout_seconds: float,
+    ) -> None:
+        """One multipart upload with `ifGenerationMatch=0`; see the port."""
+
+        def create() -> None:
+            blob = self._client.bucket(uri.bucket).blob(uri.name)
+            blob.metadata = dict(metadata)
+            try:
+                blob.upload_from_string(
+                    data,
+                    content_type=content_type,
+                    if_generation_match=0,
+                    timeout=timeout_seconds,
+                    retry=_retry(timeout_seconds),
+                )
+            except (exceptions.PreconditionFailed, exceptions.Forbidden):
+                # An account that may create and not replace is refused an overwrite by IAM,
+                # as 403: the caller looks what stands there.
+                raise ObjectExists from None
+
+        await self._call(create, timeout_seconds)
+
+    def _stat(self, uri: GcsUri, timeout_seconds: float) -> ObjectInfo | None:
+        blob = self._client.bucket(uri.bucket).get_blob(
+            uri.name, timeout=timeout_seconds, retry=_retry(timeout_seconds)
+        )
+        if blob is None:
+            return None
+        return ObjectInfo(
+            size_bytes=blob.size, generation=blob.generation, metadata=blob.metadata or {}
+        )
+
+    def _read(self, uri: GcsUri, max_bytes: int, timeout_seconds: float) -> StoredObject:
+        info = self._stat(uri, timeout_seconds)
+        if info is None:
+            raise ObjectMissing
+        if info.size_bytes > max_bytes:
+            raise ObjectTooLarge(info.size_bytes)
+        if info.size_bytes == 0:
+            return StoredObject(data=b"", generation=info.generation)
+        blob = self._client.bucket(uri.bucket).blob(uri.name, generation=info.generation)
+        data = blob.download_as_bytes(
+            start=0, end=max_bytes, timeout=timeout_seconds, retry=_retry(timeout_seconds)
+        )
+        return StoredObject(data=data, generation=info.generation)
+
+    async def _call(self, call: Callable[[], _T], timeout_seconds: float) -> _T:
+        loop = asyncio.get_running_loop()
+        try:
+            # A thread cannot be interrupted: at the deadline it is left to its own end.
+            async with asyncio.timeout(timeout_seconds):
+                return await loop.run_in_executor(self._threads, call)
+        except exceptions.NotFound:
+            raise ObjectMissing from None
+        except (
+            TimeoutError,
+            exceptions.GoogleAPICallError,
+            exceptions.RetryError,
+            requests.RequestException,
+            GoogleAuthError,
+        ) as error:
+            raise ObjectsUnavailable(type(error).__name__) from None
+
+
+def _retry(timeout_seconds: float) -> Any:
+    return DEFAULT_RETRY.with_timeout(timeout_seconds)

@@ -1,0 +1,191 @@
+"""Reading what the model is shown: candles, charts and previous reports, in parallel."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from executor.charts import Chart, charts_of
+from executor.images import image_type
+from executor.ports import (
+    Image,
+    ObjectMissing,
+    ObjectStore,
+    ObjectsUnavailable,
+    ObjectTooLarge,
+    StoredObject,
+)
+from executor.prompt import PreviousReportText
+from executor.settings import Limits
+from executor.strict_json import NotJson, parse_strict_json
+from shared.domain.artifacts import GcsUri
+from shared.domain.canonical import sha256_hex
+from shared.domain.errors import GcsReadFailed, InvalidStepInputs, StepError
+from shared.domain.report_inputs import PreviousReportSource, Sources
+from shared.events import Event, EventLogger
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDigest:
+    """Which bytes a source had when it was read."""
+
+    uri: GcsUri
+    generation: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Everything the model is shown beside the prompt."""
+
+    ohlcv_json: str
+    chart_descriptions: Sequence[str]
+    images: Sequence[Image]
+    previous_reports: Sequence[PreviousReportText]
+    #: In a fixed order: candles, manifest, images, previous reports.
+    digests: Sequence[SourceDigest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextReader:
+    """Reads the sources of a step."""
+
+    objects: ObjectStore
+    limits: Limits
+    buckets: frozenset[str]
+    log: EventLogger
+
+    async def read(self, sources: Sources, *, timeout_seconds: float) -> Context:
+        """The context, or the first thing that is wrong with it.
+
+        Raises:
+            InvalidStepInputs: a source is missing, too large, no JSON or no image, or lies
+                in a bucket that is not allowed; names kind, URI, size and limit.
+            GcsReadFailed: Cloud Storage did not answer in time.
+        """
+        reads: list[Coroutine[Any, Any, Any]] = [
+            self._json("OHLCV", sources.ohlcv),
+            self._charts(sources.charts_manifest),
+            *(self._previous(report) for report in sources.previous_reports),
+        ]
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                (ohlcv, ohlcv_digest), charts, *previous = await all_or_first_error(reads)
+        except TimeoutError:
+            raise GcsReadFailed(
+                f"reading the context took over {timeout_seconds:.0f} s"
+            ) from None
+        descriptions, images, chart_digests = charts
+        return Context(
+            ohlcv_json=ohlcv,
+            chart_descriptions=descriptions,
+            images=images,
+            previous_reports=[text for text, _ in previous],
+            digests=[ohlcv_digest, *chart_digests, *(digest for _, digest in previous)],
+        )
+
+    async def _json(self, kind: str, uri: GcsUri) -> tuple[str, SourceDigest]:
+        value, digest = await self._parsed_json(kind, uri)
+        return _normalized(value, kind, uri), digest
+
+    async def _parsed_json(self, kind: str, uri: GcsUri) -> tuple[Any, SourceDigest]:
+        stored, digest = await self._object(kind, uri, self.limits.max_json_bytes)
+        try:
+            value = parse_strict_json(stored.data)
+        except NotJson as problem:
+            self.log.warning(Event.CONTEXT_JSON_INVALID, kind=kind, uri=str(uri))
+            raise InvalidStepInputs(f"{kind} {uri}: {problem}") from None
+        self.log.debug(Event.CONTEXT_JSON_VALIDATED, kind=kind, uri=str(uri))
+        return value, digest
+
+    async def _previous(
+        self, report: PreviousReportSource
+    ) -> tuple[PreviousReportText, SourceDigest]:
+        text, digest = await self._json("previous report", report.uri)
+        return (
+            PreviousReportText(step_id=report.step_id, uri=str(report.uri), json_text=text),
+            digest,
+        )
+
+    async def _charts(self, uri: GcsUri) -> tuple[list[str], list[Image], list[SourceDigest]]:
+        manifest, digest = await self._parsed_json("charts manifest", uri)
+        try:
+            charts = charts_of(manifest, uri=str(uri), max_images=self.limits.max_images)
+        except InvalidStepInputs:
+            self.log.warning(Event.CHARTS_MANIFEST_NO_IMAGES, uri=str(uri))
+            raise
+        self.log.debug(Event.CHARTS_MANIFEST_PARSED, uri=str(uri), images=len(charts))
+        read = await all_or_first_error([self._image(chart) for chart in charts])
+        return (
+            [chart.description for chart in charts],
+            [image for image, _ in read],
+            [digest, *(image_digest for _, image_digest in read)],
+        )
+
+    async def _image(self, chart: Chart) -> tuple[Image, SourceDigest]:
+        stored, digest = await self._object(
+            "chart image", chart.uri, self.limits.max_image_bytes
+        )
+        mime_type = image_type(stored.data)
+        if mime_type is None:
+            raise InvalidStepInputs(f"chart image {chart.uri}: is no PNG, JPEG or WebP")
+        self.log.debug(Event.CHART_IMAGE_LOADED, uri=str(chart.uri), bytes=len(stored.data))
+        return Image(data=stored.data, mime_type=mime_type), digest
+
+    async def _object(
+        self, kind: str, uri: GcsUri, limit: int
+    ) -> tuple[StoredObject, SourceDigest]:
+        if uri.bucket not in self.buckets:
+            raise InvalidStepInputs(f"{kind} {uri}: the bucket is not in CONTEXT_BUCKETS")
+        self.log.debug(Event.GCS_READ_STARTED, kind=kind, uri=str(uri))
+        try:
+            stored = await self.objects.read(uri, max_bytes=limit, timeout_seconds=60)
+        except ObjectMissing:
+            raise InvalidStepInputs(f"{kind} {uri}: there is no such object") from None
+        except ObjectTooLarge as problem:
+            too_large = (
+                Event.CHART_IMAGE_TOO_LARGE
+                if kind == "chart image"
+                else Event.CONTEXT_JSON_TOO_LARGE
+            )
+            size = problem.size_bytes
+            self.log.warning(too_large, kind=kind, uri=str(uri), bytes=size, limit=limit)
+            raise InvalidStepInputs(
+                f"{kind} {uri}: {size} bytes, at most {limit} are allowed"
+            ) from None
+        except ObjectsUnavailable as problem:
+            raise GcsReadFailed(f"{kind} {uri}: {problem}") from None
+        self.log.debug(Event.GCS_READ_FINISHED, kind=kind, uri=str(uri), bytes=len(stored.data))
+        digest = SourceDigest(
+            uri=uri, generation=stored.generation, sha256=sha256_hex(stored.data)
+        )
+        return stored, digest
+
+
+async def all_or_first_error(reads: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """The results in order; the first StepError cancels the rest and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(read) for read in reads]
+    except* StepError as errors:
+        raise _first(errors) from None
+    return [task.result() for task in tasks]
+
+
+def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    first: BaseException = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _normalized(value: Any, kind: str, uri: GcsUri) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except ValueError:
+        raise InvalidStepInputs(
+            f"{kind} {uri}: holds a number or a character that JSON text cannot carry"
+        ) from None
+    return text

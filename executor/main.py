@@ -1,0 +1,17 @@
+"""The deployed function: `execute`, called by the push subscription of the jobs topic."""
+
+import functions_framework.aio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from executor import wiring
+
+# Bad settings stop the instance at start-up, before it takes a job.
+wiring.settings()
+
+
+@functions_framework.aio.http
+async def execute(request: Request) -> Response:
+    """Handle one push; the status acknowledges the message or asks for it again."""
+    status = await wiring.executor().handle(await request.body())
+    return Response(status_code=status)

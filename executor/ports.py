@@ -1,0 +1,134 @@
+"""What the executor needs from outside beyond the shared ports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.domain.artifacts import GcsUri
+from shared.domain.profile import LlmProfile
+
+
+class ObjectMissing(Exception):
+    """There is no such object, or no such bucket."""
+
+
+class ObjectExists(Exception):
+    """An object already stands there. It may be the one that this very call stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTooLarge(Exception):
+    """The object is larger than the reader allows."""
+
+    size_bytes: int
+
+
+class ObjectsUnavailable(Exception):
+    """The object store did not answer; whether a new object was stored is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """An object without its bytes."""
+
+    size_bytes: int
+    generation: int
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object with its bytes; both belong to the same generation."""
+
+    data: bytes
+    generation: int
+
+
+class ObjectStore(Protocol):
+    """Objects, written once."""
+
+    async def stat(self, uri: GcsUri, *, timeout_seconds: float) -> ObjectInfo | None:
+        """What stands at this place; None when nothing does.
+
+        Raises:
+            ObjectsUnavailable: no answer within the timeout.
+        """
+        ...
+
+    async def read(
+        self, uri: GcsUri, *, max_bytes: int, timeout_seconds: float
+    ) -> StoredObject:
+        """The object, if it has at most `max_bytes` bytes.
+
+        Raises:
+            ObjectMissing: nothing stands there.
+            ObjectTooLarge: with the size; the bytes were not read.
+            ObjectsUnavailable: no answer within the timeout.
+        """
+        ...
+
+    async def create(
+        self,
+        uri: GcsUri,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        timeout_seconds: float,
+    ) -> None:
+        """Store a new object; never replace one.
+
+        Raises:
+            ObjectExists: something stands there already, perhaps from this very call.
+            ObjectsUnavailable: no answer within the timeout; it may have been stored.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture for the model."""
+
+    data: bytes
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One call of the model."""
+
+    profile: LlmProfile
+    system_instruction: str
+    user_text: str
+    images: Sequence[Image]
+    json_schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """What the provider answered, as far as anything is done with it.
+
+    `text` is candidate 0's text parts joined and otherwise untouched; None when it has none.
+    """
+
+    text: str | None
+    finish_reason: str | None
+    block_reason: str | None
+    model_version: str | None
+    response_id: str | None
+    usage: Mapping[str, Any] | None
+    safety: Sequence[Mapping[str, Any]] = ()
+
+
+class LanguageModel(Protocol):
+    """The model."""
+
+    async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
+        """One answer, or an error; never a second call behind the caller's back.
+
+        Raises:
+            RateLimited: the provider's quota is used up; with its delay when it named one.
+            GeminiRequestFailed: no proper answer within the timeout.
+            LlmProfileInvalid: the provider refuses the model or the request's form.
+        """
+        ...

@@ -1,0 +1,182 @@
+"""The executor's settings."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+
+from pydantic import SecretStr
+
+from shared.domain.artifacts import normalize_prefix
+from shared.settings import EnvironmentReader, SharedSettings, read_shared, topic_path
+
+PRODUCTION = "prod"
+_ALLOWED_MODEL = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})(?::(?P<day>\d{4}-\d{2}-\d{2}))?"
+)
+
+
+class Backend(StrEnum):
+    """Which of Gemini's two endpoints is called."""
+
+    AI_STUDIO = "ai_studio"
+    VERTEX = "vertex"
+
+
+class HashPolicy(StrEnum):
+    """What to do when a schema's stored hash is not the one recomputed."""
+
+    WARN = "warn"
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeminiSettings:
+    """How to reach the model."""
+
+    backend: Backend
+    api_key: SecretStr | None
+    location: str
+    #: Another server that speaks the same protocol; the local environment's stand-in.
+    base_url: str | None
+    timeout_seconds: int
+    #: Last day of use by model name, None when open; an empty map allows every model.
+    allowed_models: Mapping[str, date | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one step."""
+
+    max_json_bytes: int = 65_536
+    max_image_bytes: int = 262_144
+    max_images: int = 16
+    max_attempts: int = 5
+    max_llm_calls: int = 5
+    lease: timedelta = timedelta(seconds=60)
+    renew_every: timedelta = timedelta(seconds=20)
+    keep_closed_jobs: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSettings:
+    """What the executor is told by its environment."""
+
+    shared: SharedSettings
+    prompts: str
+    schemas: str
+    artifacts_bucket: str
+    artifacts_prefix: str
+    context_buckets: frozenset[str]
+    #: `projects/<project>/topics/<topic>`.
+    dead_letter_topic: str
+    gemini: GeminiSettings
+    invocation_seconds: int
+    finalize_seconds: int
+    hash_policy: HashPolicy
+    limits: Limits
+
+
+def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
+    """The settings in the environment.
+
+    Raises:
+        SettingsInvalid: naming every bad variable.
+    """
+    reader = EnvironmentReader(environ)
+    shared = read_shared(reader)
+    bucket = reader.text("ARTIFACTS_BUCKET")
+    settings = ExecutorSettings(
+        shared=shared,
+        prompts=reader.text("LLM_PROMPTS_COLLECTION", "llm_prompts"),
+        schemas=reader.text("LLM_SCHEMAS_COLLECTION", "llm_schemas"),
+        artifacts_bucket=bucket,
+        artifacts_prefix=_prefix(reader),
+        context_buckets=_buckets(reader, bucket),
+        dead_letter_topic=topic_path(shared.project, reader.text("DEAD_LETTER_TOPIC")),
+        gemini=_gemini(reader, shared.environment),
+        invocation_seconds=reader.integer(
+            "INVOCATION_TIMEOUT_SECONDS", 540, minimum=2, maximum=3_600
+        ),
+        finalize_seconds=reader.integer("FINALIZE_BUDGET_SECONDS", 60, minimum=1, maximum=600),
+        hash_policy=reader.choice("SCHEMA_HASH_POLICY", HashPolicy, HashPolicy.WARN),
+        limits=_limits(reader),
+    )
+    reader.require(
+        settings.gemini.timeout_seconds + settings.finalize_seconds
+        <= settings.invocation_seconds,
+        "INVOCATION_TIMEOUT_SECONDS must be at least GEMINI_TIMEOUT_SECONDS"
+        " + FINALIZE_BUDGET_SECONDS",
+    )
+    reader.finish()
+    return settings
+
+
+def _gemini(reader: EnvironmentReader, environment: str) -> GeminiSettings:
+    backend = reader.choice("GEMINI_BACKEND", Backend, Backend.AI_STUDIO)
+    key = reader.text("GEMINI_API_KEY", "")
+    reader.require(
+        backend is Backend.VERTEX or bool(key),
+        "GEMINI_API_KEY is required with GEMINI_BACKEND=ai_studio",
+    )
+    location = reader.text("GEMINI_LOCATION", reader.text("GCP_REGION", "global"))
+    allowed = _allowed_models(reader)
+    reader.require(
+        bool(allowed) or environment != PRODUCTION,
+        "GEMINI_ALLOWED_MODELS is required with ENVIRONMENT=prod",
+    )
+    return GeminiSettings(
+        backend=backend,
+        api_key=SecretStr(key) if key and backend is Backend.AI_STUDIO else None,
+        location=location,
+        base_url=reader.text("GEMINI_BASE_URL", "") or None,
+        # The Developer API refuses a server timeout of less than 10 seconds.
+        timeout_seconds=reader.integer("GEMINI_TIMEOUT_SECONDS", 480, minimum=1, maximum=3_600),
+        allowed_models=allowed,
+    )
+
+
+def _limits(reader: EnvironmentReader) -> Limits:
+    defaults = Limits()
+    lease = reader.integer("LEASE_SECONDS", 60, minimum=1, maximum=600)
+    renew = reader.number("LEASE_RENEW_SECONDS", lease / 3, minimum=0.1, maximum=lease / 2)
+    return Limits(
+        max_json_bytes=defaults.max_json_bytes,
+        max_image_bytes=defaults.max_image_bytes,
+        max_images=reader.integer("MAX_IMAGES", defaults.max_images, minimum=1, maximum=100),
+        max_attempts=reader.integer("MAX_ATTEMPTS", 5, minimum=1, maximum=50),
+        max_llm_calls=reader.integer("MAX_LLM_CALLS", 5, minimum=1, maximum=50),
+        lease=timedelta(seconds=lease),
+        renew_every=timedelta(seconds=renew),
+    )
+
+
+def _prefix(reader: EnvironmentReader) -> str:
+    try:
+        return normalize_prefix(reader.text("ARTIFACTS_PREFIX", ""))
+    except ValueError as problem:
+        reader.require(False, f"ARTIFACTS_PREFIX: {problem}")
+        return ""
+
+
+def _buckets(reader: EnvironmentReader, default: str) -> frozenset[str]:
+    names = reader.text("CONTEXT_BUCKETS", default).split(",")
+    return frozenset(name.strip() for name in names if name.strip())
+
+
+def _allowed_models(reader: EnvironmentReader) -> dict[str, date | None]:
+    allowed: dict[str, date | None] = {}
+    for item in reader.text("GEMINI_ALLOWED_MODELS", "").split(","):
+        if not item.strip():
+            continue
+        match = _ALLOWED_MODEL.fullmatch(item.strip())
+        try:
+            day = match and match["day"] and date.fromisoformat(match["day"])
+        except ValueError:
+            match = day = None
+        if match is None:
+            reader.require(False, "GEMINI_ALLOWED_MODELS must be name or name:YYYY-MM-DD, …")
+            return {}
+        allowed[match["name"]] = day or None
+    return allowed

@@ -1,0 +1,132 @@
+"""From the model's answer to the report's `output`, or to a diagnosis without its text."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from executor.ports import ModelAnswer
+from executor.strict_json import NotJson, parse_strict_json
+from shared.domain.canonical import sha256_hex
+from shared.domain.errors import InvalidStructuredOutput, LlmSafetyBlock
+
+MAX_DIAGNOSTICS = 10
+_MAX_PATH_CHARS = 128
+#: Reasons by which the provider says that it will not answer
+#: (https://ai.google.dev/api/generate-content#FinishReason).
+SAFETY_REASONS = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "MODEL_ARMOR",
+    }
+)
+#: Reasons that can come with a whole answer.
+_COMPLETE = frozenset({"STOP", "MAX_TOKENS"})
+#: What a report may hold, whatever else a registry's schema allows.
+_ENVELOPE = Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["summary", "details"],
+        "additionalProperties": False,
+        "properties": {
+            "summary": {
+                "type": "object",
+                "required": ["markdown"],
+                "additionalProperties": False,
+                "properties": {"markdown": {"type": "string"}, "html": {"type": "string"}},
+            },
+            "details": {"type": "object"},
+        },
+    }
+)
+
+
+class Kind(StrEnum):
+    """What is wrong with an answer."""
+
+    FINISH_REASON = "finish_reason"
+    MISSING_TEXT = "missing_text"
+    JSON_PARSE = "json_parse"
+    SCHEMA_VALIDATION = "schema_validation"
+
+
+def read_output(answer: ModelAnswer, json_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's `output`.
+
+    Raises:
+        LlmSafetyBlock: the provider blocked the prompt or the answer.
+        InvalidStructuredOutput: with sanitized diagnostics in its details.
+    """
+    if answer.block_reason is not None:
+        raise LlmSafetyBlock(f"the prompt was blocked: {answer.block_reason}")
+    if answer.finish_reason in SAFETY_REASONS:
+        raise LlmSafetyBlock(f"the answer was blocked: {answer.finish_reason}")
+    if answer.finish_reason not in _COMPLETE:
+        raise _invalid(Kind.FINISH_REASON, answer)
+    if not answer.text:
+        raise _invalid(Kind.MISSING_TEXT, answer)
+    try:
+        value = parse_strict_json(answer.text)
+    except NotJson as problem:
+        raise _invalid(Kind.JSON_PARSE, answer, [{"path": "", "error": str(problem)}]) from None
+    errors = _schema_errors(value, json_schema)
+    if errors:
+        raise _invalid(Kind.SCHEMA_VALIDATION, answer, errors)
+    return dict(value)
+
+
+def _schema_errors(value: object, json_schema: Mapping[str, Any]) -> list[dict[str, str]]:
+    # FORMAT_CHECKER asserts formats, which draft 2020-12 only annotates.
+    registry = Draft202012Validator(
+        json_schema, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
+    found: Iterable[ValidationError] = registry.iter_errors(value)
+    errors = list(islice(found, MAX_DIAGNOSTICS)) or list(
+        islice(_ENVELOPE.iter_errors(value), MAX_DIAGNOSTICS)
+    )
+    return [{"path": _path(error), "error": str(error.validator)} for error in errors]
+
+
+def _path(error: ValidationError) -> str:
+    # Keys below `details` are the model's words: positions stand in for them.
+    known = [
+        str(part) if index < len(_KNOWN) and part in _KNOWN[index] else _position(part)
+        for index, part in enumerate(error.absolute_path)
+    ]
+    return "/".join(known)[:_MAX_PATH_CHARS]
+
+
+_KNOWN: tuple[frozenset[str | int], ...] = (
+    frozenset({"summary", "details"}),
+    frozenset({"markdown", "html"}),
+)
+
+
+def _position(part: str | int) -> str:
+    return str(part) if isinstance(part, int) else "*"
+
+
+def _invalid(
+    kind: Kind, answer: ModelAnswer, errors: list[dict[str, str]] | None = None
+) -> InvalidStructuredOutput:
+    text = (answer.text or "").encode("utf-8", "surrogatepass")
+    details: dict[str, object] = {
+        "kind": str(kind),
+        "finishReason": answer.finish_reason,
+        "textBytes": len(text),
+        "textSha256": sha256_hex(text),
+    }
+    if errors:
+        details["errors"] = errors
+    return InvalidStructuredOutput(
+        f"kind={kind} finishReason={answer.finish_reason}", details=details
+    )

@@ -1,0 +1,64 @@
+"""The composition root: the one place that knows the concrete adapters."""
+
+import functools
+import os
+import uuid
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.firestore_v1.async_client import AsyncClient
+from google.cloud.storage import Client as StorageClient
+from google.pubsub_v1.services.publisher import PublisherAsyncClient
+
+from executor.adapters.gcs import GcsObjects
+from executor.adapters.gemini import GeminiModel, make_client
+from executor.service import Executor
+from executor.settings import ExecutorSettings, read_settings
+from shared.adapters.clock import SystemClock
+from shared.adapters.firestore import FirestoreDocuments
+from shared.adapters.pubsub import PubSubQueue
+from shared.events import EventLogger
+
+# The storage client otherwise starts a thread that asks for the bucket's own metadata.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+@functools.cache
+def settings() -> ExecutorSettings:
+    """The settings of this process."""
+    return read_settings(os.environ)
+
+
+def make_model(configured: ExecutorSettings) -> GeminiModel:
+    """The model that the settings name."""
+    return GeminiModel(make_client(configured.gemini, configured.shared.project))
+
+
+@functools.cache
+def executor() -> Executor:
+    """The executor of this process, made at the first request: gRPC wants its event loop."""
+    configured = settings()
+    shared, clock = configured.shared, SystemClock()
+    firestore = AsyncClient(project=shared.project, database=shared.database)
+    return Executor(
+        documents=FirestoreDocuments(firestore),
+        objects=GcsObjects(_storage_client(shared.project)),
+        model=make_model(configured),
+        dead_letters=PubSubQueue(PublisherAsyncClient(), configured.dead_letter_topic),
+        clock=clock,
+        log=EventLogger(
+            component="executor",
+            env=shared.environment,
+            clock=clock,
+            threshold=shared.log_level,
+        ),
+        settings=configured,
+        new_id=lambda: uuid.uuid4().hex,
+    )
+
+
+def _storage_client(project: str) -> StorageClient:
+    # A server other than Google's gets no real credentials.
+    if not os.environ.get("STORAGE_EMULATOR_HOST"):
+        return StorageClient(project=project)
+    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return StorageClient(project=project, credentials=anonymous)
