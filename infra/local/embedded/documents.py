@@ -1,0 +1,170 @@
+"""Firestore's behavior behind the DocumentStore port, in memory."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from infra.local.cloud_events import Document
+from shared.domain.documents import (
+    DELETE,
+    Create,
+    DocumentRef,
+    FieldPath,
+    Snapshot,
+    Update,
+    Version,
+    Write,
+)
+from shared.ports import Conflict, DocumentStore
+
+#: Firestore's times have microseconds.
+_TICK = 1_000
+
+#: Called once for each changed document, after the commit: where, before, after.
+Listener: TypeAlias = Callable[[DocumentRef, Document | None, Document | None], None]
+
+
+class EmbeddedDocuments:
+    """Implements the DocumentStore port; belongs to one event loop.
+
+    Within that loop a commit is atomic, since nothing is awaited in it. Values go in and out
+    as copies. Every commit of a document is told to the listeners, also one that changes
+    nothing, as Firestore's events do.
+    """
+
+    def __init__(self) -> None:
+        self._documents: dict[DocumentRef, Document] = {}
+        self._listeners: list[Listener] = []
+        self._last = 0
+
+    def listen(self, listener: Listener) -> None:
+        """Tell this listener of every later change."""
+        self._listeners.append(listener)
+
+    async def read(
+        self, refs: Sequence[DocumentRef], *, timeout_seconds: float
+    ) -> Sequence[Snapshot | None]:
+        """Never waits; see the port."""
+        del timeout_seconds
+        return [self._snapshot(ref) for ref in refs]
+
+    async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
+        """Never waits; see the port."""
+        del timeout_seconds
+        moment = max(time.time_ns() // _TICK * _TICK, self._last + _TICK)
+        staged: dict[DocumentRef, Document] = {}
+        for write in writes:
+            present = staged.get(write.ref, self._documents.get(write.ref))
+            staged[write.ref] = _written(write, present, moment)
+        self._last = moment
+        self._apply(staged)
+        return Version(max(document.update_time for document in staged.values()))
+
+    def delete(self, ref: DocumentRef) -> None:
+        """Remove a document if there is one: an operator's act, never the worker's."""
+        old = self._documents.pop(ref, None)
+        if old is not None:
+            self._tell(ref, old, None)
+
+    def _snapshot(self, ref: DocumentRef) -> Snapshot | None:
+        found = self._documents.get(ref)
+        if found is None:
+            return None
+        version = Version(found.update_time)
+        return Snapshot(ref=ref, version=version, data=_copy(found.fields))
+
+    def _apply(self, staged: Mapping[DocumentRef, Document]) -> None:
+        changes = [(ref, self._documents.get(ref), new) for ref, new in staged.items()]
+        self._documents.update(staged)
+        for ref, old, new in changes:
+            self._tell(ref, old, new)
+
+    def _tell(self, ref: DocumentRef, old: Document | None, new: Document | None) -> None:
+        for listener in self._listeners:
+            listener(ref, old, new)
+
+
+class CountedDocuments:
+    """Implements the DocumentStore port by another store, and counts the calls of it."""
+
+    def __init__(self, store: DocumentStore) -> None:
+        self._store = store
+        #: Calls of `read` and `commit` so far.
+        self.calls = 0
+
+    async def read(
+        self, refs: Sequence[DocumentRef], *, timeout_seconds: float
+    ) -> Sequence[Snapshot | None]:
+        """See the port."""
+        self.calls += 1
+        return await self._store.read(refs, timeout_seconds=timeout_seconds)
+
+    async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
+        """See the port."""
+        self.calls += 1
+        return await self._store.commit(writes, timeout_seconds=timeout_seconds)
+
+
+def _written(write: Write, present: Document | None, moment: int) -> Document:
+    """The document after the write; what is stored now is left as it is."""
+    match write:
+        case Create():
+            if present is not None:
+                raise Conflict("AlreadyExists")
+            return Document(fields=_copy(write.data), create_time=moment, update_time=moment)
+        case Update():
+            if present is None or present.update_time != write.guard:
+                raise Conflict("FailedPrecondition")
+            return _updated(write, present, moment)
+
+
+def _updated(write: Update, present: Document, moment: int) -> Document:
+    fields = _copy(present.fields)
+    for path, value in write.changes.items():
+        _set(fields, path, value)
+    # Firestore does not move the update time of a document that stays as it was.
+    unchanged = fields == present.fields
+    return Document(
+        fields=fields,
+        create_time=present.create_time,
+        update_time=present.update_time if unchanged else moment,
+    )
+
+
+def _set(fields: dict[str, Any], path: FieldPath, value: Any) -> None:
+    *parents, last = path
+    place = fields
+    for name in parents:
+        inner = place.get(name)
+        if not isinstance(inner, dict):
+            if value is DELETE:
+                return
+            inner = place[name] = {}
+        place = inner
+    if value is DELETE:
+        place.pop(last, None)
+    else:
+        place[last] = _copy(value)
+
+
+def _copy(value: Any) -> Any:
+    """A deep copy with the types that Firestore gives back; its limit of depth bounds this."""
+    match value:
+        case Mapping():
+            return {_key(key): _copy(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_copy(item) for item in value]
+        case str():
+            # A member of a string enumeration is stored as what it says.
+            return str(value)
+        case None | bool() | int() | float() | bytes() | datetime():
+            return value
+        case _:
+            raise TypeError(f"a document cannot hold a {type(value).__name__}")
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a map's keys are strings, not {type(key).__name__}")
+    return str(key)

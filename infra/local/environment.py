@@ -1,0 +1,286 @@
+"""The local environment: the whole system on this machine, for as long as a block lasts.
+
+With the official emulators, both functions are real functions-framework processes, started
+from the very bundles that would be deployed. Without, the same code runs embedded.
+"""
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from google.cloud.firestore_v1.async_client import AsyncClient
+
+from infra.local.bundle import REPOSITORY
+from infra.local.embedded.environment import EmbeddedEnvironment
+from infra.local.emulator_events import create_app as create_events_app
+from infra.local.emulator_events import register_trigger
+from infra.local.emulator_servers import running_emulators
+from infra.local.emulators import Found, find_emulators
+from infra.local.local_functions import (
+    BUCKET,
+    LocalAddresses,
+    function_environ,
+    process_environ,
+    start_function,
+)
+from infra.local.objects import ObjectFolder
+from infra.local.ports import LOOPBACK
+from infra.local.processes import ChildProcess
+from infra.local.pubsub_setup import create_topics
+from infra.local.relay import Relay
+from infra.local.serve import serve
+from infra.local.storage import create_app as create_storage_app
+from shared.adapters.firestore import FirestoreDocuments
+from shared.ports import DocumentStore
+
+Backend: TypeAlias = Literal["emulators", "embedded"]
+
+_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+_FIRESTORE_VARIABLE = "FIRESTORE_EMULATOR_HOST"
+
+
+class EmulatorsMissing(Exception):
+    """The emulators were asked for and cannot be used; the message says why and the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEnvironment:
+    """A running local environment; all of it ends with the block that yielded it."""
+
+    backend: Backend
+    project: str
+    bucket: str
+    documents: DocumentStore
+    objects: ObjectFolder
+    log_folder: Path
+    #: Name of each part -> where it answers.
+    addresses: Mapping[str, str]
+    processes: Sequence[ChildProcess]
+    #: The worker's calls to the document store so far; None when they cannot be counted.
+    firestore_calls: Callable[[], int | None]
+
+
+@asynccontextmanager
+async def local_environment(
+    *,
+    embedded: bool | None,
+    data_dir: Path,
+    say: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+    gemini_url: str | None = None,
+    sources: Path = REPOSITORY,
+) -> AsyncIterator[LocalEnvironment]:
+    """Run the local environment, ready, below `data_dir` for as long as the block lasts.
+
+    `embedded` is what the user asked for; None takes the emulators if there are any, and
+    tells `say` in one line if there are none. `gemini_url` is another server in the place of
+    the stand-in, `sources` the folder of the packages that the bundles are made from.
+
+    Raises:
+        EmulatorsMissing: `embedded` is False and an emulator cannot be used.
+        ProcessFailed: A part did not start, or ended by itself; the block is canceled then.
+    """
+    found = _choose(embedded, environ, say)
+    # A project of its own for each start: nothing of an earlier one is met again.
+    project = f"local-{uuid.uuid4().hex[:8]}"
+    folder = ObjectFolder(data_dir / "objects")
+    folder.create_bucket(BUCKET)
+    log_folder = data_dir / "logs"
+    log_folder.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        model = gemini_url or await _gemini_stand_in(stack)
+        site = _Site(stack, project, folder, data_dir, sources, log_folder, environ, model)
+        running = await (_embedded(site) if found is None else _emulated(site, found))
+        async with _ended_by_a_crash(running.processes):
+            yield running
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    stack: AsyncExitStack
+    project: str
+    folder: ObjectFolder
+    data_dir: Path
+    sources: Path
+    log_folder: Path
+    environ: Mapping[str, str]
+    gemini_url: str
+
+
+def _choose(
+    embedded: bool | None,  # noqa: FBT001 - three-valued: None lets the machine decide
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Found | None:
+    """The emulators to use; None for none."""
+    if embedded:
+        return None
+    # A Firestore emulator that runs already was not told where to deliver events.
+    usable = {name: value for name, value in environ.items() if name != _FIRESTORE_VARIABLE}
+    found = find_emulators(usable, Path.home())
+    if isinstance(found, Found):
+        return found
+    reasons = "; ".join(found.reasons)
+    if embedded is False:
+        raise EmulatorsMissing(reasons)
+    say(f"running embedded, without the emulators: {reasons}")
+    return None
+
+
+async def _gemini_stand_in(stack: AsyncExitStack) -> str:
+    # Late: whoever brings another model does not load it.
+    from infra.local.gemini import create_app  # noqa: PLC0415
+
+    return await stack.enter_async_context(serve(create_app(), name="Gemini stand-in"))
+
+
+async def _embedded(site: _Site) -> LocalEnvironment:
+    log = site.stack.enter_context((site.log_folder / "worker.log").open("w"))
+    environment = EmbeddedEnvironment(
+        environ=function_environ(site.project, site.gemini_url),
+        folder=site.folder,
+        log_stream=log,
+    )
+    await site.stack.enter_async_context(environment)
+    return LocalEnvironment(
+        backend="embedded",
+        project=site.project,
+        bucket=BUCKET,
+        documents=environment.documents,
+        objects=site.folder,
+        log_folder=site.log_folder,
+        addresses={"Gemini stand-in": site.gemini_url},
+        processes=(),
+        firestore_calls=lambda: environment.worker_documents.calls,
+    )
+
+
+async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
+    enter, folder = site.stack.enter_async_context, site.log_folder
+    _empty_logs(folder)
+    storage_url = await enter(serve(create_storage_app(site.folder), name="storage server"))
+    # Its target is known once the dispatcher runs; before the trigger nothing arrives.
+    relay = await enter(Relay(f"http://{LOOPBACK}:0"))
+    events_app = create_events_app(relay, project=site.project)
+    events_url = await enter(serve(events_app, name="event server"))
+    emulators = await enter(
+        running_emulators(
+            found,
+            log_folder=folder,
+            environ=site.environ,
+            events_address=events_url.removeprefix("http://"),
+        )
+    )
+    addresses = LocalAddresses(
+        firestore_host=emulators.firestore_host,
+        pubsub_host=emulators.pubsub_host,
+        storage_url=storage_url,
+        gemini_url=site.gemini_url,
+    )
+    dispatcher, relay.target_url = await _function(site, "dispatcher", addresses)
+    executor, executor_url = await _function(site, "executor", addresses)
+    await create_topics(addresses.pubsub_host, site.project, push_url=executor_url)
+    await register_trigger(addresses.firestore_host, site.project)
+    client = firestore_client(addresses.firestore_host, site.project)
+    site.stack.callback(client.close)
+    return LocalEnvironment(
+        backend="emulators",
+        project=site.project,
+        bucket=BUCKET,
+        documents=FirestoreDocuments(client),
+        objects=site.folder,
+        log_folder=folder,
+        addresses={
+            "Firestore emulator": addresses.firestore_host,
+            "Pub/Sub emulator": addresses.pubsub_host,
+            "storage server": storage_url,
+            "Gemini stand-in": site.gemini_url,
+            "dispatcher": relay.target_url,
+            "executor": executor_url,
+        },
+        processes=(*emulators.processes, dispatcher, executor),
+        firestore_calls=lambda: _logged_calls(folder),
+    )
+
+
+async def _function(
+    site: _Site, stage: Literal["dispatcher", "executor"], addresses: LocalAddresses
+) -> tuple[ChildProcess, str]:
+    child, url = await start_function(
+        stage,
+        environ=process_environ(site.environ, site.project, addresses),
+        sources=site.sources,
+        bundles=site.data_dir / "bundles",
+        log_folder=site.log_folder,
+    )
+    site.stack.push_async_callback(child.stop)
+    return child, url
+
+
+@asynccontextmanager
+async def _ended_by_a_crash(processes: Sequence[ChildProcess]) -> AsyncIterator[None]:
+    """Cancel the block when one of the processes ends by itself, and say which."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watches = [group.create_task(_fail_after_crash(child)) for child in processes]
+            yield
+            for watch in watches:
+                watch.cancel()
+    except BaseExceptionGroup as several:
+        # What the block itself raised says more than the group around it.
+        raise several.exceptions[0] from None
+
+
+async def _fail_after_crash(child: ChildProcess) -> None:
+    raise await child.crashed()
+
+
+def firestore_client(host: str, project: str) -> AsyncClient:
+    """A client of the emulator at host:port."""
+    with _set(_FIRESTORE_VARIABLE, host):
+        return AsyncClient(project=project)
+
+
+@contextmanager
+def _set(name: str, value: str) -> Iterator[None]:
+    # The client takes the emulator's address from this process's environment alone.
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def _empty_logs(folder: Path) -> None:
+    for log in folder.glob("*.log"):
+        log.unlink()
+
+
+def _logged_calls(folder: Path) -> int | None:
+    """The sum of `firestoreCalls` in the functions' log entries; None if none has it."""
+    logs = (folder / f"{stage}.log" for stage in ("dispatcher", "executor"))
+    counts = [count for log in logs if log.is_file() for count in _counts(log)]
+    return sum(counts) if counts else None
+
+
+def _counts(log: Path) -> Iterator[int]:
+    with log.open("rb") as file:
+        text = file.read(_LOG_LIMIT_BYTES).decode(errors="replace")
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue
+        try:
+            count = json.loads(line).get("firestoreCalls")
+        except ValueError:
+            continue
+        if isinstance(count, int):
+            yield count

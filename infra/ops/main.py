@@ -1,0 +1,117 @@
+"""The command line `worker-llm`.
+
+What a command needs is imported when it runs: `--help` answers at once.
+"""
+
+# Late imports are what keeps the start short.
+# ruff: noqa: PLC0415
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Drive the LLM worker on this machine.", no_args_is_help=True, add_completion=False
+)
+
+#: Where the local environment keeps its files.
+DATA_DIR = Path(".worker-llm")
+
+_Embedded = Annotated[
+    bool | None,
+    typer.Option(
+        "--embedded/--emulators",
+        help="Run in this process alone, or insist on the emulators. Default: what is there.",
+    ),
+]
+_DataDir = Annotated[Path, typer.Option(help="Folder for logs, bundles and objects.")]
+
+
+class _Stage(StrEnum):
+    DISPATCHER = "dispatcher"
+    EXECUTOR = "executor"
+
+
+class _Backend(StrEnum):
+    AI_STUDIO = "ai_studio"
+    VERTEX = "vertex"
+
+
+@app.command()
+def up(*, embedded: _Embedded = None, data_dir: _DataDir = DATA_DIR) -> None:
+    """Start the local environment and keep it running until Ctrl-C."""
+    from infra.ops.running import finish, keep_up
+
+    finish(keep_up(embedded=embedded, data_dir=data_dir.resolve()))
+
+
+@app.command()
+def demo(
+    *,
+    embedded: _Embedded = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    data_dir: _DataDir = DATA_DIR,
+) -> None:
+    """Run the main job end to end and print what became of every step."""
+    from infra.ops.running import finish, show_demo
+
+    finish(show_demo(embedded=embedded, as_json=as_json, data_dir=data_dir.resolve()))
+
+
+@app.command()
+def bundle(
+    stage: _Stage,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder, or a path ending in .zip.")
+    ] = None,
+) -> None:
+    """Write the source of a function as it is deployed."""
+    from infra.ops.bundles import write
+
+    write(stage.value, out or DATA_DIR / "bundles" / stage.value)
+
+
+@app.command()
+def run(
+    flow_run: Annotated[Path, typer.Argument(help="The flow run document, as JSON.")],
+    *,
+    registry: Annotated[
+        Path | None,
+        typer.Option(help="Holds llm_prompts/ID.json, llm_schemas/ID.json. Default: beside."),
+    ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(help="Holds BUCKET/NAME for each gs:// URI. Default: objects/ beside."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("reports"),
+    backend: Annotated[
+        _Backend | None,
+        typer.Option(help="Default: ai_studio with GEMINI_API_KEY set, else a stand-in."),
+    ] = None,
+) -> None:
+    """Execute the READY steps of a local flow run and write the reports to a folder."""
+    from infra.ops.prompt_trial import Trial, run_trial
+    from infra.ops.running import finish
+
+    beside = flow_run.resolve().parent
+    trial = Trial(
+        flow_run=flow_run,
+        registry=registry or beside,
+        objects=objects or beside / "objects",
+        out=out,
+        backend=backend and backend.value,
+    )
+    finish(run_trial(trial))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""`worker-llm run`: a prompt author's try, with the real model and no cloud."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from infra.local.embedded.deliveries import DeliveryPolicy
+from infra.local.embedded.environment import EmbeddedEnvironment
+from infra.local.local_functions import BUCKET, function_environ
+from infra.local.objects import ObjectFolder
+from infra.local.serve import serve
+from shared.domain.documents import Create, DocumentRef
+from shared.domain.flow_run import LLM_REPORT
+from shared.domain.steps import StepStatus
+
+_CALL_SECONDS = 10.0
+_VERTEX = "vertex"
+#: Taken from the user's environment when the real model is called.
+_MODEL_VARIABLES = (
+    "GCP_PROJECT",
+    "GEMINI_API_KEY",
+    "GEMINI_LOCATION",
+    "GEMINI_ALLOWED_MODELS",
+    "GEMINI_TIMEOUT_SECONDS",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What to run, on which files, against which model (None: decided by the environment)."""
+
+    flow_run: Path
+    registry: Path
+    objects: Path
+    out: Path
+    backend: str | None
+
+
+async def run_trial(trial: Trial) -> int:
+    """Execute the READY steps; 0 if each of them succeeded.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        SettingsInvalid: GCP_PROJECT, a key or another variable is missing or bad.
+    """
+    run = _document(trial.flow_run)
+    run_id = str(run.get("runId", trial.flow_run.stem))
+    wanted = _ready_steps(run)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _object_folder(Path(scratch), trial.objects)
+        async with _model_environ(trial.backend) as environ:
+            buckets = ",".join(folder.buckets())
+            allowed = {**environ, "CONTEXT_BUCKETS": buckets}
+            after = await _executed(allowed, folder, run_id, run, trial.registry)
+        shutil.copytree(folder.root / BUCKET, trial.out, dirs_exist_ok=True)
+    return _report(after, wanted, trial.out)
+
+
+async def _executed(
+    environ: Mapping[str, str],
+    folder: ObjectFolder,
+    run_id: str,
+    run: Mapping[str, Any],
+    registry: Path,
+) -> Mapping[str, Any]:
+    """The run after nothing is left to do."""
+    # A refused job would come again for minutes: who tries a prompt wants to know at once.
+    policy = DeliveryPolicy(max_attempts=2)
+    with (folder.root / "worker.log").open("w") as log:
+        async with EmbeddedEnvironment(
+            environ=environ, folder=folder, log_stream=log, policy=policy
+        ) as environment:
+            documents = environment.documents
+            for ref, data in _registry(registry):
+                await documents.commit([Create(ref=ref, data=data)], timeout_seconds=1)
+            ref = DocumentRef("flow_runs", run_id)
+            await documents.commit([Create(ref=ref, data=run)], timeout_seconds=1)
+            await environment.idle()
+            [after] = await documents.read([ref], timeout_seconds=1)
+    return after.data if after else {}
+
+
+@asynccontextmanager
+async def _model_environ(backend: str | None) -> AsyncIterator[dict[str, str]]:
+    """The settings for the model that was asked for, or for a stand-in, said in one line."""
+    given = {name: os.environ[name] for name in _MODEL_VARIABLES if name in os.environ}
+    if backend or given.get("GEMINI_API_KEY"):
+        environ = function_environ("local", gemini_url="")
+        del environ["GEMINI_API_KEY"]
+        yield {**environ, **given, "GEMINI_BACKEND": backend or "ai_studio"}
+        return
+    from infra.local.gemini import create_app  # noqa: PLC0415 - only where there is no model
+
+    typer.echo("no GEMINI_API_KEY: a stand-in answers in the model's place", err=True)
+    async with serve(create_app(), name="Gemini stand-in") as url:
+        yield function_environ("local", url)
+
+
+def _object_folder(scratch: Path, objects: Path) -> ObjectFolder:
+    """The author's objects, copied: a trial writes nothing beside its sources."""
+    root = scratch / "objects"
+    if objects.is_dir():
+        shutil.copytree(objects, root)
+    folder = ObjectFolder(root)
+    folder.create_bucket(BUCKET)
+    return folder
+
+
+def _registry(folder: Path) -> list[tuple[DocumentRef, dict[str, Any]]]:
+    return [
+        (DocumentRef(collection, path.stem), _document(path))
+        for collection in ("llm_prompts", "llm_schemas")
+        for path in sorted((folder / collection).glob("*.json"))
+    ]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OSError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise OSError(f"{path} is not a JSON object")
+    return document
+
+
+def _ready_steps(run: Mapping[str, Any]) -> list[str]:
+    steps = run.get("steps")
+    return [
+        step_id
+        for step_id, step in (steps if isinstance(steps, dict) else {}).items()
+        if isinstance(step, dict)
+        and (step.get("stepType"), step.get("status")) == (LLM_REPORT, StepStatus.READY)
+    ]
+
+
+def _report(run: Mapping[str, Any], wanted: list[str], out: Path) -> int:
+    """Print what became of each step that was READY."""
+    failed = not wanted
+    if failed:
+        typer.echo("the flow run has no READY LLM_REPORT step", err=True)
+    for step_id in wanted:
+        step = run["steps"][step_id]
+        succeeded = step["status"] == StepStatus.SUCCEEDED
+        failed |= not succeeded
+        error = step.get("error") or {}
+        uri = step.get("outputs", {}).get("gcs_uri", "")
+        place = out / uri.removeprefix(f"gs://{BUCKET}/")
+        what = place if succeeded else f"{error.get('code', '')} {error.get('message', '')}"
+        typer.echo(f"{step_id}: {step['status']} {what}")
+    return int(failed)
