@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 
@@ -35,13 +35,13 @@ from infra.local.processes import ChildProcess
 from infra.local.pubsub_setup import create_topics
 from infra.local.relay import Relay
 from infra.local.serve import serve
+from infra.local.state_file import Backend, EnvironmentState, claimed, publish_state
 from infra.local.storage import create_app as create_storage_app
 from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
-Backend: TypeAlias = Literal["emulators", "embedded"]
-
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024
+_FIRESTORE, _PUBSUB = "Firestore emulator", "Pub/Sub emulator"
 _FIRESTORE_VARIABLE = "FIRESTORE_EMULATOR_HOST"
 
 
@@ -83,22 +83,40 @@ async def local_environment(
     the stand-in, `sources` the folder of the packages that the bundles are made from.
 
     Raises:
+        AlreadyUp: an environment runs below `data_dir` already.
         EmulatorsMissing: `embedded` is False and an emulator cannot be used.
         ProcessFailed: A part did not start, or ended by itself; the block is canceled then.
     """
     found = _choose(embedded, environ, say)
     # A project of its own for each start: nothing of an earlier one is met again.
     project = f"local-{uuid.uuid4().hex[:8]}"
-    folder = ObjectFolder(data_dir / "objects")
-    folder.create_bucket(BUCKET)
-    log_folder = data_dir / "logs"
-    log_folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        stack.enter_context(claimed(data_dir))
+        folder = ObjectFolder(data_dir / "objects")
+        folder.create_bucket(BUCKET)
+        log_folder = data_dir / "logs"
+        log_folder.mkdir(parents=True, exist_ok=True)
         model = gemini_url or await _gemini_stand_in(stack)
         site = _Site(stack, project, folder, data_dir, sources, log_folder, environ, model)
         running = await (_embedded(site) if found is None else _emulated(site, found))
+        publish_state(data_dir, _state(running))
         async with _ended_by_a_crash(running.processes):
             yield running
+
+
+def _state(running: LocalEnvironment) -> EnvironmentState:
+    urls = dict(running.addresses)
+    return EnvironmentState(
+        pid=os.getpid(),
+        backend=running.backend,
+        project=running.project,
+        bucket=running.bucket,
+        object_folder=running.objects.root,
+        log_folder=running.log_folder,
+        firestore_host=urls.pop(_FIRESTORE, None),
+        pubsub_host=urls.pop(_PUBSUB, None),
+        urls=urls,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +215,8 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
         objects=site.folder,
         log_folder=folder,
         addresses={
-            "Firestore emulator": addresses.firestore_host,
-            "Pub/Sub emulator": addresses.pubsub_host,
+            _FIRESTORE: addresses.firestore_host,
+            _PUBSUB: addresses.pubsub_host,
             "storage server": storage_url,
             "Gemini stand-in": site.gemini_url,
             "dispatcher": relay.target_url,

@@ -20,10 +20,12 @@ from infra.local.environment import EmulatorsMissing, LocalEnvironment, local_en
 from infra.local.processes import ProcessFailed
 from infra.local.pubsub_setup import PubSubRefused
 from infra.local.scenario.model import Scenario
+from infra.local.state_file import AlreadyUp
 from shared.settings import SettingsInvalid
 
 #: What the user can act on: told in its own words, without a traceback.
 _EXPLAINED = (
+    AlreadyUp,
     BundleError,
     EmulatorsMissing,
     EmulatorUnreachable,
