@@ -48,6 +48,7 @@ format: $(READY) ## Format the code and mend what the linter can mend
 lock: $(READY) ## Compile the pinned requirement sets from pyproject.toml
 	@$(LOCK) --group bootstrap -o $(SETS)/bootstrap.txt
 	@$(LOCK) --group dev -o $(SETS)/dev.txt
+	@$(LOCK) --group docs -o $(SETS)/docs.txt
 	@$(LOCK) --group dispatcher --constraint $(SETS)/dev.txt -o dispatcher/requirements.txt
 	@$(LOCK) --group executor --constraint $(SETS)/dev.txt -o executor/requirements.txt
 
