@@ -61,6 +61,39 @@ class DocumentStore(Protocol):
         ...
 
 
+class UnfinishedWork(Protocol):
+    """What is left to do, found without an event and without a message.
+
+    A page shorter than its limit is the last one. Pages are not one moment's view: what
+    changes between two of them may be seen twice or not at all.
+    """
+
+    async def due_jobs(
+        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """Job records with `wakeAt` not after `now`, the longest due first, then by id.
+
+        The page begins behind `after`, the last record of the page before; None is the first.
+
+        Raises:
+            StoreUnavailable: no answer within the timeout.
+        """
+        ...
+
+    async def running_runs(
+        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """Runs of the collection with status RUNNING, by document id.
+
+        The page begins behind the id `after`, whether or not there still is such a run; None
+        is the first.
+
+        Raises:
+            StoreUnavailable: no answer within the timeout.
+        """
+        ...
+
+
 class Queue(Protocol):
     """Messages to one topic."""
 

@@ -1,7 +1,7 @@
-"""Firestore's behavior behind the DocumentStore port, in memory."""
+"""Firestore's behavior behind the ports of the documents, in memory."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -16,6 +16,8 @@ from shared.domain.documents import (
     Version,
     Write,
 )
+from shared.domain.flow_run import RunStatus
+from shared.domain.jobs import COLLECTION as JOBS
 from shared.ports import Conflict, DocumentStore
 
 #: Firestore's times have microseconds.
@@ -26,7 +28,7 @@ Listener: TypeAlias = Callable[[DocumentRef, Document | None, Document | None], 
 
 
 class EmbeddedDocuments:
-    """Implements the DocumentStore port; belongs to one event loop.
+    """Implements the DocumentStore and UnfinishedWork ports; belongs to one event loop.
 
     Within that loop a commit is atomic, since nothing is awaited in it. Values go in and out
     as copies. Every commit of a document is told to the listeners, also one that changes
@@ -61,11 +63,42 @@ class EmbeddedDocuments:
         self._apply(staged)
         return Version(max(document.update_time for document in staged.values()))
 
+    async def due_jobs(
+        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """Never waits; see the port."""
+        del timeout_seconds
+        due = {
+            (document.fields["wakeAt"], ref.document_id): ref
+            for ref, document in self._documents.items()
+            if ref.collection == JOBS and _not_after(document.fields.get("wakeAt"), now)
+        }
+        last = (after.data["wakeAt"], after.ref.document_id) if after else None
+        keys = sorted(key for key in due if last is None or key > last)
+        return self._present(due[key] for key in keys[:limit])
+
+    async def running_runs(
+        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """Never waits; see the port."""
+        del timeout_seconds
+        ids = sorted(
+            ref.document_id
+            for ref, document in self._documents.items()
+            if ref.collection == collection
+            and document.fields.get("status") == RunStatus.RUNNING
+            and (after is None or ref.document_id > after)
+        )
+        return self._present(DocumentRef(collection, name) for name in ids[:limit])
+
     def delete(self, ref: DocumentRef) -> None:
         """Remove a document if there is one: an operator's act, never the worker's."""
         old = self._documents.pop(ref, None)
         if old is not None:
             self._tell(ref, old, None)
+
+    def _present(self, refs: Iterable[DocumentRef]) -> Sequence[Snapshot]:
+        return [found for ref in refs if (found := self._snapshot(ref)) is not None]
 
     def _snapshot(self, ref: DocumentRef) -> Snapshot | None:
         found = self._documents.get(ref)
@@ -146,6 +179,11 @@ def _set(fields: dict[str, Any], path: FieldPath, value: Any) -> None:
         place.pop(last, None)
     else:
         place[last] = _copy(value)
+
+
+def _not_after(value: object, now: datetime) -> bool:
+    # As in a query of Firestore: a value of another type is on neither side.
+    return isinstance(value, datetime) and value <= now
 
 
 def _copy(value: Any) -> Any:
