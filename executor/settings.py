@@ -49,9 +49,17 @@ class GeminiSettings:
 class Limits:
     """Bounds of one step."""
 
+    #: Per artifact; the contract fixes both.
     max_json_bytes: int = 65_536
     max_image_bytes: int = 262_144
     max_images: int = 16
+    #: A request carries images inline, as base64 (four bytes for three), and may have 20 MB
+    #: (https://ai.google.dev/gemini-api/docs/image-understanding).
+    max_total_image_bytes: int = 12_582_912
+    #: More than every source that a step may name at its own limit, by default.
+    max_total_json_bytes: int = 4_194_304
+    #: None leaves `maxOutputTokens` to the profile.
+    max_output_tokens: int | None = None
     max_attempts: int = 5
     max_llm_calls: int = 5
     lease: timedelta = timedelta(seconds=60)
@@ -145,6 +153,21 @@ def _limits(reader: EnvironmentReader) -> Limits:
         max_json_bytes=defaults.max_json_bytes,
         max_image_bytes=defaults.max_image_bytes,
         max_images=reader.integer("MAX_IMAGES", defaults.max_images, minimum=1, maximum=100),
+        max_total_image_bytes=reader.integer(
+            "MAX_TOTAL_IMAGE_BYTES",
+            defaults.max_total_image_bytes,
+            minimum=1,
+            maximum=defaults.max_total_image_bytes,
+        ),
+        max_total_json_bytes=reader.integer(
+            "MAX_TOTAL_JSON_BYTES",
+            defaults.max_total_json_bytes,
+            minimum=1,
+            maximum=defaults.max_total_json_bytes,
+        ),
+        # Zero stands for no cap.
+        max_output_tokens=reader.integer("MAX_OUTPUT_TOKENS", 0, minimum=0, maximum=1_000_000)
+        or None,
         max_attempts=reader.integer("MAX_ATTEMPTS", 5, minimum=1, maximum=50),
         max_llm_calls=reader.integer("MAX_LLM_CALLS", 5, minimum=1, maximum=50),
         lease=timedelta(seconds=lease),

@@ -8,7 +8,7 @@ from typing import Any
 from executor.context import Context, ContextReader
 from executor.digest import input_digest
 from executor.lease import HeldJob
-from executor.models import check_model
+from executor.models import check_profile
 from executor.outcome import StoredReport, Succeeded
 from executor.output_schema import OutputSchema, output_schema
 from executor.ports import (
@@ -147,7 +147,7 @@ class Work:
         parsed = parse_report_inputs(fields)
         prompt_id = PromptId(parsed.llm.prompt_id)
         profile = parse_profile(parsed.llm.llm_profile)
-        self._check_model(profile, job)
+        self._check_profile(profile, job)
         prompt, schema = await self._registry(prompt_id, profile, job)
         job.log.debug(Event.PROMPT_FETCH_FINISHED, promptId=prompt_id)
         timeframe = _timeframe(step)
@@ -164,11 +164,19 @@ class Work:
             uri=self._uri(run, step_id, timeframe),
         )
 
-    def _check_model(self, profile: LlmProfile, job: ReportJob) -> None:
-        allowed = self.settings.gemini.allowed_models
-        if check_model(profile.model_name, allowed, self.clock.now().date()):
+    def _check_profile(self, profile: LlmProfile, job: ReportJob) -> None:
+        last_day = check_profile(
+            profile,
+            allowed=self.settings.gemini.allowed_models,
+            max_output_tokens=self.settings.limits.max_output_tokens,
+            today=self.clock.now().date(),
+        )
+        if last_day is not None:
             job.log.warning(
-                Event.USER_INPUT_BUILT, "the model retires soon", modelName=profile.model_name
+                Event.PROMPT_FETCH_FINISHED,
+                "the model retires soon: pin another one",
+                modelName=profile.model_name,
+                lastDay=str(last_day),
             )
 
     async def _registry(

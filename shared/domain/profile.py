@@ -11,10 +11,12 @@ from shared.domain.validation import describe
 
 KIND = "LLM_REPORT_OUTPUT"
 _PATH = "inputs.llm.llmProfile"
+#: The API's type of token counts.
+_INT32 = 2_147_483_647
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ThinkingLevel(StrEnum):
@@ -24,6 +26,11 @@ class ThinkingLevel(StrEnum):
     LOW = "LOW"
     MEDIUM = "MEDIUM"
     HIGH = "HIGH"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "ThinkingLevel | None":
+        # The documentation writes them in lower case, the API's reference in upper case.
+        return next((level for level in cls if str(level).lower() == value), None)
 
 
 class ThinkingConfig(_Closed):
@@ -61,7 +68,9 @@ class LlmProfile(_Closed):
     temperature: Annotated[float | None, Field(ge=0, le=2, allow_inf_nan=False)] = None
     top_p: Annotated[float | None, Field(alias="topP", ge=0, le=1, allow_inf_nan=False)] = None
     top_k: Annotated[float | None, Field(alias="topK", ge=1, allow_inf_nan=False)] = None
-    max_output_tokens: Annotated[int | None, Field(alias="maxOutputTokens", ge=1)] = None
+    max_output_tokens: Annotated[
+        int | None, Field(alias="maxOutputTokens", ge=1, le=_INT32)
+    ] = None
     stop_sequences: Annotated[
         list[Annotated[str, Field(min_length=1)]] | None,
         Field(alias="stopSequences", max_length=5),

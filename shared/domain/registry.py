@@ -11,7 +11,7 @@ from shared.domain.validation import describe
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class Prompt(_Document):

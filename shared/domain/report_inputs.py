@@ -19,7 +19,7 @@ _Id = Annotated[str, Field(min_length=1)]
 
 
 class _Subset(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class PreviousReport(_Subset):
