@@ -129,6 +129,7 @@ class LanguageModel(Protocol):
         Raises:
             RateLimited: the provider's quota is used up; with its delay when it named one.
             GeminiRequestFailed: no proper answer within the timeout.
+            GeminiAccessDenied: the provider refuses our credentials or our project.
             LlmProfileInvalid: the provider refuses the model or the request's form.
         """
         ...

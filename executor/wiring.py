@@ -30,7 +30,7 @@ def settings() -> ExecutorSettings:
 
 def make_model(configured: ExecutorSettings) -> GeminiModel:
     """The model that the settings name."""
-    return GeminiModel(make_client(configured.gemini, configured.shared.project))
+    return GeminiModel(make_client(configured.gemini, configured.shared.project), SystemClock())
 
 
 @functools.cache

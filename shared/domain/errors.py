@@ -9,6 +9,7 @@
         ├── PromptNotFound                PROMPT_NOT_FOUND
         ├── LlmProfileInvalid             LLM_PROFILE_INVALID
         ├── LlmSafetyBlock                LLM_SAFETY_BLOCK
+        ├── GeminiAccessDenied            GEMINI_REQUEST_FAILED, and yet not tried again
         ├── InvalidStructuredOutput       INVALID_STRUCTURED_OUTPUT
         ├── ArtifactConflict              ARTIFACT_CONFLICT
         ├── AttemptsExhausted             ATTEMPTS_EXHAUSTED
@@ -150,6 +151,17 @@ class LlmSafetyBlock(StepError):
     """
 
     code = ErrorCode.LLM_SAFETY_BLOCK
+
+
+class GeminiAccessDenied(StepError):
+    """Gemini refuses our key, our role or our project.
+
+    Mend the key, its restrictions, the role or the billing, then rerun the step.
+    """
+
+    # Whoever reads the code may rerun the step. The worker does not: no call of its own can
+    # mend a key, and each would take an attempt from a step that is otherwise sound.
+    code = ErrorCode.GEMINI_REQUEST_FAILED
 
 
 class InvalidStructuredOutput(StepError):

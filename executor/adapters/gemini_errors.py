@@ -1,0 +1,262 @@
+"""Every failure of a call to Gemini, mapped to one error of the domain: pure, one table.
+
+The table's rows are tried from the top; the last one takes whatever nobody thought of. What
+a request cannot change about its own fate is not repeated: the provider's refusals end the
+step at once, while silence, overload and broken answers may be tried again.
+
+Error messages of the provider can quote the request, so none is passed on: only its status,
+its machine-readable reason, the paths of offending fields and the name of a quota are.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import google.auth.exceptions
+import httpx2
+from google.genai import errors
+
+from executor.adapters.gemini_answer import EnvelopeBroken
+from shared.domain.errors import (
+    GeminiAccessDenied,
+    GeminiRequestFailed,
+    LlmProfileInvalid,
+    RateLimited,
+    RetryableError,
+    StepError,
+)
+
+#: Requests per day are counted anew at midnight Pacific time
+#: (https://ai.google.dev/gemini-api/docs/rate-limits), which is 07:00 or 08:00 UTC.
+DAILY_RESET_UTC_HOUR = 8
+_MAX_FIELDS = 10
+_DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,9})?)s")
+_WORD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_QUOTA = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_FIELD_PATH = re.compile(r"[A-Za-z0-9_.\[\]]{1,128}")
+_PER_DAY = re.compile(r"per_?day", re.IGNORECASE)
+_SERVER_ERRORS = range(500, 600)
+_CLIENT_ERRORS = range(400, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One row of the table: what happened, and the error that it becomes."""
+
+    when: str
+    matches: Callable[[Exception], bool]
+    error: type[StepError]
+    says: str
+    #: Nothing can come of another call before the next day's quota.
+    until_next_day: bool = False
+
+
+def classify(failure: Exception, *, now: datetime) -> StepError:
+    """The error that a failed call is; `now` tells how far off the next day's quota is."""
+    rule = next(rule for rule in RULES if rule.matches(failure))
+    message, details = f"{rule.says}: {_name(failure)}", _details(failure)
+    if not issubclass(rule.error, RetryableError):
+        return rule.error(message, details=details)
+    wait = _asked_delay(failure)
+    if rule.until_next_day:
+        wait = max(wait or timedelta(0), _until_reset(now))
+    return rule.error(message, details=details, retry_after=wait)
+
+
+def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
+    return lambda failure: isinstance(failure, kinds)
+
+
+def _answered(*codes: int) -> Callable[[Exception], bool]:
+    return lambda failure: isinstance(failure, errors.APIError) and failure.code in codes
+
+
+def _is_access_refusal(failure: Exception) -> bool:
+    # The Developer API says 400 to a key that was revoked, expired or never valid, and to
+    # a project without billing where only paying ones are served
+    # (https://ai.google.dev/gemini-api/docs/troubleshooting).
+    if not isinstance(failure, errors.APIError) or failure.code != HTTPStatus.BAD_REQUEST:
+        return False
+    return failure.status == "FAILED_PRECONDITION" or any(
+        detail.get("reason") == "API_KEY_INVALID" for detail in _rpc_details(failure)
+    )
+
+
+def _is_daily_quota(failure: Exception) -> bool:
+    return isinstance(failure, errors.APIError) and (
+        failure.code == HTTPStatus.TOO_MANY_REQUESTS
+        and any(_PER_DAY.search(quota) for quota in _quotas(failure))
+    )
+
+
+#: In the order in which they are tried.
+RULES: tuple[Rule, ...] = (
+    Rule(
+        when="no whole answer before the call's deadline, cut off by the wall clock",
+        matches=_is(TimeoutError),
+        error=GeminiRequestFailed,
+        says="no answer in time",
+    ),
+    Rule(
+        when="400 with the reason `API_KEY_INVALID`, or with `FAILED_PRECONDITION`",
+        matches=_is_access_refusal,
+        error=GeminiAccessDenied,
+        says="the provider refuses the API key or its project",
+    ),
+    Rule(
+        when="401, 403",
+        matches=_answered(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+        error=GeminiAccessDenied,
+        says="the provider refuses our credentials",
+    ),
+    Rule(
+        when="404",
+        matches=_answered(HTTPStatus.NOT_FOUND),
+        error=LlmProfileInvalid,
+        says="modelName: the provider has no such model here",
+    ),
+    Rule(
+        when="429 whose `QuotaFailure` names a quota per day",
+        matches=_is_daily_quota,
+        error=RateLimited,
+        says="the provider's quota of the day is used up",
+        until_next_day=True,
+    ),
+    Rule(
+        when="429",
+        matches=_answered(HTTPStatus.TOO_MANY_REQUESTS),
+        error=RateLimited,
+        says="the provider's rate limit is reached",
+    ),
+    Rule(
+        when="501, 505",
+        matches=_answered(HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED),
+        error=LlmProfileInvalid,
+        says="the provider does not support the request",
+    ),
+    Rule(
+        when="any other 5xx; 408, 409, 425 and 499",
+        # 409 is ABORTED, 499 CANCELLED by the provider (google/rpc/code.proto).
+        matches=_answered(*_SERVER_ERRORS, 408, 409, 425, 499),
+        error=GeminiRequestFailed,
+        says="the provider failed",
+    ),
+    Rule(
+        when="any other 4xx, 400 among them",
+        matches=_answered(*_CLIENT_ERRORS),
+        error=LlmProfileInvalid,
+        says="the provider refuses the request",
+    ),
+    Rule(
+        when="any other status",
+        matches=_is(errors.APIError),
+        error=GeminiRequestFailed,
+        says="the provider's status is none of an API",
+    ),
+    Rule(
+        when="connection refused, reset or lost, name not resolved, TLS failed, bad encoding",
+        matches=_is(httpx2.HTTPError, httpx2.StreamError),
+        error=GeminiRequestFailed,
+        says="the transport failed",
+    ),
+    Rule(
+        when="an answer with status 200 that is not the API's JSON",
+        matches=_is(EnvelopeBroken, errors.UnknownApiResponseError, UnicodeError),
+        error=GeminiRequestFailed,
+        says="the provider's envelope cannot be read",
+    ),
+    Rule(
+        when="no credentials are configured",
+        matches=_is(google.auth.exceptions.DefaultCredentialsError),
+        error=GeminiAccessDenied,
+        says="there are no application default credentials",
+    ),
+    Rule(
+        # Also what a metadata server that is away for a moment ends in.
+        when="no access token from the credentials",
+        matches=_is(google.auth.exceptions.GoogleAuthError),
+        error=GeminiRequestFailed,
+        says="no access token",
+    ),
+    Rule(
+        when="anything else that the client library raises",
+        matches=_is(Exception),
+        error=GeminiRequestFailed,
+        says="unexpected",
+    ),
+)
+
+
+def _name(failure: Exception) -> str:
+    if not isinstance(failure, errors.APIError):
+        return type(failure).__name__
+    status = failure.status
+    known = isinstance(status, str) and _WORD.fullmatch(status)
+    return f"{failure.code} {status}" if known else f"{failure.code}"
+
+
+def _details(failure: Exception) -> dict[str, object]:
+    """What helps an operator and cannot quote the request."""
+    if not isinstance(failure, errors.APIError):
+        return {}
+    reasons = _texts(failure, "reason", _WORD)
+    fields = [
+        field
+        for field in (item.get("field") for item in _items(failure, "fieldViolations"))
+        if isinstance(field, str) and _FIELD_PATH.fullmatch(field)
+    ]
+    details = {
+        "httpStatus": failure.code,
+        "reason": next(iter(reasons), None),
+        "fields": fields[:_MAX_FIELDS],
+        "quotas": list(_quotas(failure))[:_MAX_FIELDS],
+    }
+    return {name: value for name, value in details.items() if value}
+
+
+def _quotas(failure: errors.APIError) -> Iterator[str]:
+    for violation in _items(failure, "violations"):
+        quota = violation.get("quotaId") or violation.get("subject")
+        if isinstance(quota, str) and _QUOTA.fullmatch(quota):
+            yield quota
+
+
+def _asked_delay(failure: Exception) -> timedelta | None:
+    """The delay in google.rpc.RetryInfo, if the provider sent one."""
+    if not isinstance(failure, errors.APIError):
+        return None
+    delays = [
+        float(delay.removesuffix("s")) for delay in _texts(failure, "retryDelay", _DURATION)
+    ]
+    return timedelta(seconds=max(delays)) if delays else None
+
+
+def _until_reset(now: datetime) -> timedelta:
+    reset = now.replace(hour=DAILY_RESET_UTC_HOUR, minute=0, second=0, microsecond=0)
+    return reset - now if now < reset else reset + timedelta(days=1) - now
+
+
+def _texts(failure: errors.APIError, name: str, form: re.Pattern[str]) -> list[str]:
+    values = [detail.get(name) for detail in _rpc_details(failure)]
+    return [value for value in values if isinstance(value, str) and form.fullmatch(value)]
+
+
+def _items(failure: errors.APIError, name: str) -> Iterator[Mapping[str, Any]]:
+    for detail in _rpc_details(failure):
+        items = detail.get(name)
+        for item in items if isinstance(items, list) else []:
+            if isinstance(item, Mapping):
+                yield item
+
+
+def _rpc_details(failure: errors.APIError) -> Iterator[Mapping[str, Any]]:
+    """The `details` of a google.rpc.Status, as far as they have its form."""
+    envelope = failure.details if isinstance(failure.details, Mapping) else {}
+    inner = envelope.get("error")
+    details = inner.get("details") if isinstance(inner, Mapping) else None
+    for detail in details if isinstance(details, list) else []:
+        if isinstance(detail, Mapping):
+            yield detail
