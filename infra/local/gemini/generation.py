@@ -1,0 +1,80 @@
+"""The stand-in's answers in the form of a GenerateContentResponse: pure.
+
+Tokens are counted roughly. https://ai.google.dev/api/generate-content#generatecontentresponse
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from infra.local.gemini.answers import answer_for
+from infra.local.gemini.reports import report_markdown
+from infra.local.gemini.requests import GenerateRequest
+
+#: What an image costs (https://ai.google.dev/gemini-api/docs/tokens).
+_TOKENS_PER_IMAGE = 258
+_CHARS_PER_TOKEN = 4
+_DEFAULT_OUTPUT_TOKENS = 8_192
+_THOUGHT_TOKENS = 64
+
+
+def output_text(request: GenerateRequest, says: str = "") -> str:
+    """JSON that satisfies the request's schema; `says` ends its markdown."""
+    markdown = report_markdown(request.text, images=len(request.images))
+    value = answer_for(
+        request.schema, seed=_seed(request), markdown=f"{markdown}\n{says}".strip()
+    )
+    return json.dumps(value, ensure_ascii=False)
+
+
+def stopped_answer(request: GenerateRequest, text: str) -> dict[str, Any]:
+    """The answer with this text, cut where the request's token limit cuts it."""
+    cap = max_output_chars(request)
+    return answer(
+        request,
+        text[:cap],
+        "STOP" if len(text) <= cap else "MAX_TOKENS",
+    )
+
+
+def max_output_chars(request: GenerateRequest) -> int:
+    """How many characters of text the request's token limit lets through."""
+    tokens = int(request.config.get("maxOutputTokens") or _DEFAULT_OUTPUT_TOKENS)
+    return tokens * _CHARS_PER_TOKEN
+
+
+def answer(request: GenerateRequest, text: str, finish_reason: str) -> dict[str, Any]:
+    """An answer of one candidate; without a text it has no parts at all."""
+    content = {"role": "model", **({"parts": [{"text": text}]} if text else {})}
+    return envelope(
+        request,
+        output_tokens=len(text) // _CHARS_PER_TOKEN,
+        candidates=[{"index": 0, "content": content, "finishReason": finish_reason}],
+    )
+
+
+def envelope(
+    request: GenerateRequest, *, output_tokens: int = 0, **fields: Any
+) -> dict[str, Any]:
+    """What surrounds every answer, blocked ones too: usage, model version, id."""
+    images = len(request.images)
+    prompt_tokens = len(request.text) // _CHARS_PER_TOKEN + _TOKENS_PER_IMAGE * images
+    thoughts = _THOUGHT_TOKENS if request.config.get("thinkingConfig") else 0
+    usage = {
+        "promptTokenCount": prompt_tokens,
+        "candidatesTokenCount": output_tokens,
+        "totalTokenCount": prompt_tokens + output_tokens + thoughts,
+        **({"thoughtsTokenCount": thoughts} if thoughts else {}),
+    }
+    return {
+        **fields,
+        "usageMetadata": usage,
+        "modelVersion": f"{request.model}-stand-in",
+        "responseId": f"{_seed(request):016x}",
+    }
+
+
+def _seed(request: GenerateRequest) -> int:
+    """Equal requests get equal answers."""
+    text = json.dumps(request.body, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

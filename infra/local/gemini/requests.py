@@ -1,0 +1,135 @@
+"""Reading a generateContent request as strictly as the provider does."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from executor.images import image_type
+
+_MIN_SERVER_TIMEOUT_SECONDS = 10
+#: The words of a schema are the caller's own.
+_SCHEMAS = frozenset({"responseJsonSchema", "responseSchema"})
+
+
+class Refused(Exception):
+    """The request is one that the provider answers with an error."""
+
+    def __init__(self, code: HTTPStatus, status: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.status, self.message = code, status, message
+
+    def response(self) -> JSONResponse:
+        """The error as Google's APIs word it."""
+        error = {"code": self.code.value, "message": self.message, "status": self.status}
+        return JSONResponse({"error": error}, status_code=self.code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """One call of a model. `body` has camelCase keys, whatever the wire mixed."""
+
+    model: str
+    #: The key or token that was shown.
+    credential: str
+    body: Mapping[str, Any]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The generation config; empty when there is none."""
+        return self.body.get("generationConfig") or {}
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The schema that the answer must satisfy; empty when there is none."""
+        return self.config.get("responseJsonSchema") or self.config.get("responseSchema") or {}
+
+    @property
+    def text(self) -> str:
+        """What the user's text parts say, a line for each."""
+        return "\n".join(part["text"] for part in self._parts if "text" in part)
+
+    @property
+    def images(self) -> Sequence[Mapping[str, Any]]:
+        """The inline images."""
+        return [part["inlineData"] for part in self._parts if "inlineData" in part]
+
+    @property
+    def _parts(self) -> Sequence[Mapping[str, Any]]:
+        return [part for content in self.body["contents"] for part in content.get("parts", [])]
+
+
+def named_model(request: Request) -> str:
+    """The model in the request's path, known or not."""
+    return str(request.path_params["call"].partition(":")[0])
+
+
+async def read_request(request: Request) -> GenerateRequest:
+    """The call, its credentials and its images checked.
+
+    Raises:
+        Refused: as the provider would.
+    """
+    credential = _credential(request)
+    model, method = named_model(request), request.path_params["call"].partition(":")[2]
+    if method != "generateContent" or not model.startswith("gemini-"):
+        raise Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model or method")
+    body = _body(await request.body())
+    read = GenerateRequest(model=model, credential=credential, body=body)
+    for image in read.images:
+        _check_image(image)
+    return read
+
+
+def _credential(request: Request) -> str:
+    if "project" in request.path_params:
+        token = request.headers.get("authorization", "")
+        if not token.startswith("Bearer "):
+            raise Refused(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", "no bearer token")
+        return token
+    key = request.headers.get("x-goog-api-key", "")
+    if not key:
+        raise Refused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "no API key")
+    timeout = request.headers.get("x-server-timeout")
+    if timeout is not None and float(timeout) < _MIN_SERVER_TIMEOUT_SECONDS:
+        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "deadline below 10 s")
+    return key
+
+
+def _body(data: bytes) -> Mapping[str, Any]:
+    try:
+        body = _camel(json.loads(data))
+    except ValueError:
+        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "not JSON") from None
+    if not isinstance(body, dict) or not body.get("contents"):
+        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "no contents")
+    return body
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_camel(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    renamed = {re.sub(r"_([a-z])", lambda m: m[1].upper(), key): key for key in value}
+    return {
+        name: value[key] if name in _SCHEMAS else _camel(value[key])
+        for name, key in renamed.items()
+    }
+
+
+def _check_image(image: Mapping[str, Any]) -> None:
+    encoded = str(image.get("data", "")).replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "bad base64") from None
+    if image_type(data) != image.get("mimeType"):
+        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "bytes are no such image")

@@ -1,0 +1,210 @@
+"""What goes over the wire to Gemini, byte for byte, captured at a real socket."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from executor.adapters.gemini import GeminiModel, make_client
+from executor.ports import Image, ModelAnswer, ModelRequest
+from executor.settings import Backend, GeminiSettings
+from infra.local.gemini import create_app
+from infra.local.gemini.calls import Call, Calls
+from infra.local.scenario.single import tiny_png
+from infra.local.serve import serve
+from shared.adapters.clock import SystemClock
+from shared.domain.profile import parse_profile
+
+KEY = "AIza-test-key"
+MODEL = "gemini-3.5-flash"
+PNG = tiny_png()
+# Bytes whose base64 differs between the two alphabets.
+JPEG = b"\xff\xd8\xff\xfb\xef\xbe\xfb\xff"
+WEBP = b"RIFF\x08\x00\x00\x00WEBP\xfb\xff\xfe\xff"
+#: Has what the client library could be tempted to rewrite or to refuse.
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["summary", "details"],
+    "properties": {
+        "summary": {"$ref": "#/$defs/summary_text"},
+        "details": {"type": ["object", "null"], "minProperties": 1},
+    },
+    "$defs": {
+        "summary_text": {
+            "type": "object",
+            "properties": {"markdown": {"type": "string", "pattern": "^#", "const": "# ü"}},
+        }
+    },
+}
+PATHS = {
+    Backend.AI_STUDIO: f"/v1/models/{MODEL}:generateContent",
+    Backend.VERTEX: (
+        "/v1beta1/projects/some-project/locations/europe-west4"
+        f"/publishers/google/models/{MODEL}:generateContent"
+    ),
+}
+BODY = (
+    '{"contents": [{"parts": ['
+    '{"text": "Look at <this>.\\n\\u00fc \\ud83d\\ude00"}, '
+    '{"inlineData": {"data": "%(png)s", "mime_type": "image/png"}}, '
+    '{"inlineData": {"data": "_9j_-----_8=", "mime_type": "image/jpeg"}}, '
+    '{"inlineData": {"data": "UklGRggAAABXRUJQ-__-_w==", "mime_type": "image/webp"}}'
+    '], "role": "user"}], '
+    '"systemInstruction": {"parts": [{"text": "Be brief."}], "role": "user"}, '
+    '"generationConfig": {%(parameters)s'
+    '"responseMimeType": "application/json", '
+    '"responseJsonSchema": {'
+    '"$schema": "https://json-schema.org/draft/2020-12/schema", '
+    '"type": "object", '
+    '"additionalProperties": false, '
+    '"required": ["summary", "details"], '
+    '"properties": {'
+    '"summary": {"$ref": "#/$defs/summary_text"}, '
+    '"details": {"type": ["object", "null"], "minProperties": 1}}, '
+    '"$defs": {"summary_text": {"type": "object", "properties": '
+    '{"markdown": {"type": "string", "pattern": "^#", "const": "# \\u00fc"}}}}}'
+    "%(thinking)s}}"
+)
+
+
+def model_request(**profile: Any) -> ModelRequest:
+    required = {"modelName": MODEL, "responseMimeType": "application/json"}
+    return ModelRequest(
+        profile=parse_profile({**required, **profile, "jsonSchema": SCHEMA}),
+        system_instruction="Be brief.",
+        user_text="Look at <this>.\nü \N{GRINNING FACE}",
+        images=[
+            Image(data=PNG, mime_type="image/png"),
+            Image(data=JPEG, mime_type="image/jpeg"),
+            Image(data=WEBP, mime_type="image/webp"),
+        ],
+        json_schema=SCHEMA,
+    )
+
+
+def body(parameters: str = "", thinking: str = "") -> str:
+    png = base64.urlsafe_b64encode(PNG).decode()
+    return BODY % {"png": png, "parameters": parameters, "thinking": thinking}
+
+
+@asynccontextmanager
+async def served(backend: Backend) -> AsyncIterator[tuple[GeminiModel, Calls]]:
+    app = create_app(latency_seconds=0)
+    app.state.calls.keep = True
+    async with serve(app, name="Gemini stand-in") as url:
+        settings = GeminiSettings(
+            backend=backend,
+            api_key=SecretStr(KEY) if backend is Backend.AI_STUDIO else None,
+            location="europe-west4",
+            base_url=url,
+            timeout_seconds=30,
+        )
+        yield GeminiModel(make_client(settings, "some-project"), SystemClock()), app.state.calls
+
+
+async def sent(backend: Backend, request: ModelRequest, seconds: float = 30.0) -> Call:
+    async with served(backend) as (model, calls):
+        await model.generate(request, timeout_seconds=seconds)
+    [call] = calls.kept
+    assert isinstance(call, Call)
+    return call
+
+
+@pytest.mark.parametrize("backend", Backend)
+async def test_three_images_and_a_schema_go_out_as_they_are(backend: Backend) -> None:
+    call = await sent(backend, model_request())
+
+    assert (call.method, call.path) == ("POST", PATHS[backend])
+    assert call.body.decode() == body()
+
+
+@pytest.mark.parametrize("backend", Backend)
+async def test_every_field_of_the_profile_reaches_the_provider(backend: Backend) -> None:
+    profile = {
+        "temperature": 0.2,
+        "topP": 0.9,
+        "topK": 40,
+        "maxOutputTokens": 2048,
+        "stopSequences": ["END"],
+        "candidateCount": 1,
+        "thinkingConfig": {"includeThoughts": False, "thinkingLevel": "LOW"},
+    }
+
+    call = await sent(backend, model_request(**profile))
+
+    assert call.body.decode() == body(
+        '"temperature": 0.2, "topP": 0.9, "topK": 40.0, "candidateCount": 1, '
+        '"maxOutputTokens": 2048, "stopSequences": ["END"], ',
+        ', "thinkingConfig": {"include_thoughts": false, "thinking_level": "LOW"}',
+    )
+
+
+@pytest.mark.parametrize("level", ["MINIMAL", "LOW", "MEDIUM", "HIGH"])
+async def test_every_thinking_level_is_sent_by_its_name(level: str) -> None:
+    request = model_request(thinkingConfig={"thinkingLevel": level})
+
+    call = await sent(Backend.AI_STUDIO, request)
+
+    thinking = f', "thinkingConfig": {{"thinking_level": "{level}"}}'
+    assert call.body.decode() == body(thinking=thinking)
+
+
+async def test_the_developer_api_gets_the_key_in_a_header_and_nowhere_else() -> None:
+    call = await sent(Backend.AI_STUDIO, model_request())
+
+    assert call.headers["x-goog-api-key"] == KEY
+    assert "authorization" not in call.headers
+    assert KEY not in call.path
+    assert KEY.encode() not in call.body
+
+
+async def test_vertex_gets_a_bearer_token_and_never_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setenv("GOOGLE_API_KEY", KEY)
+
+    call = await sent(Backend.VERTEX, model_request())
+
+    assert call.headers["authorization"] == "Bearer local"
+    assert KEY not in str(call.headers)
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(2.0, "10"), (10.0, "10"), (480.9, "480")])
+@pytest.mark.parametrize("backend", Backend)
+async def test_the_server_is_told_the_deadline_but_never_less_than_it_takes(
+    backend: Backend, seconds: float, header: str
+) -> None:
+    call = await sent(backend, model_request(), seconds)
+
+    assert call.headers["x-server-timeout"] == header
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"])
+async def test_the_library_s_own_variables_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "true")
+
+    call = await sent(Backend.AI_STUDIO, model_request())
+
+    assert call.path == PATHS[Backend.AI_STUDIO]
+
+
+@pytest.mark.parametrize("backend", Backend)
+async def test_the_answer_comes_back_whole(backend: Backend) -> None:
+    async with served(backend) as (model, calls):
+        answer: ModelAnswer = await model.generate(model_request(), timeout_seconds=30)
+
+    assert answer.finish_reason == "STOP"
+    assert answer.model_version == f"{MODEL}-stand-in"
+    assert answer.text is not None
+    assert answer.text.startswith('{"summary": {"markdown":')
+    assert answer.usage is not None
+    assert answer.usage["promptTokenCount"] > 3 * 258
+    assert calls.received == calls.answered == {MODEL: 1}
