@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dispatcher.change import DocumentState, EventUnreadable, decode_change
@@ -28,8 +28,16 @@ from shared.domain.flow_run import FlowRun, parse_flow_run
 from shared.domain.identifiers import ClaimId, StepId
 from shared.domain.jobs import job_ref
 from shared.domain.messages import JobMessage
+from shared.domain.trace import TRACEPARENT, TraceContext, parse_traceparent, trace_of_event
 from shared.events import Event, EventLogger
-from shared.ports import Clock, Conflict, DocumentStore, Queue, StoreUnavailable
+from shared.ports import (
+    Clock,
+    Conflict,
+    DocumentStore,
+    Queue,
+    QueueUnavailable,
+    StoreUnavailable,
+)
 
 #: Short enough that a first try and a read-back fit Eventarc's 10-second acknowledgement.
 CALL_TIMEOUT_SECONDS = 3.0
@@ -47,6 +55,15 @@ class _View:
     data: Mapping[str, Any]
     version: Version
     jobs: Mapping[StepId, Snapshot]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cause:
+    """The event that is being handled."""
+
+    event_id: str
+    trace: TraceContext
+    log: EventLogger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +89,8 @@ class Dispatcher:
             QueueUnavailable: a job was claimed and its message not confirmed.
         """
         event_id, subject = attributes.get("id", ""), attributes.get("subject", "")
-        log = self.log.bind(eventId=event_id)
+        trace = parse_traceparent(attributes.get(TRACEPARENT)) or trace_of_event(event_id)
+        log = self.log.bind(eventId=event_id, **trace.log_fields(self.settings.shared.project))
         log.debug(Event.CLOUD_EVENT_RECEIVED, subject=subject[:256])
         document_id = self._run_document(subject)
         if document_id is None:
@@ -91,16 +109,22 @@ class Dispatcher:
                 code=FlowRunNotFound.code,
             )
             return
-        await self._handle_run(document_id, change.old, change.new, event_id, log)
+        cause = _Cause(event_id=event_id, trace=trace, log=log)
+        try:
+            await self._handle_run(document_id, change.old, change.new, cause)
+        except (FirestoreClaimFailed, QueueUnavailable) as problem:
+            code = getattr(problem, "code", None)
+            log.error(Event.CLOUD_EVENT_FINISHED, str(problem), code=code, outcome="redeliver")
+            raise
 
     async def _handle_run(
         self,
         document_id: str,
         old: DocumentState | None,
         new: DocumentState,
-        event_id: str,
-        log: EventLogger,
+        cause: _Cause,
     ) -> None:
+        log = cause.log
         try:
             run = parse_flow_run(document_id, new.data)
         except FlowRunInvalid as problem:
@@ -116,25 +140,23 @@ class Dispatcher:
             log.info(Event.CLOUD_EVENT_NOOP, reason=Noop.WORKER_OWNED_CHANGE)
             return
         view = _View(run=run, data=new.data, version=new.version, jobs={})
-        published = await self._claim(view, steps, event_id, log)
+        published = await self._claim(view, steps, replace(cause, log=log))
         if published:
             log.info(Event.CLOUD_EVENT_FINISHED, jobs=published)
         else:
             log.info(Event.CLOUD_EVENT_NOOP, reason=Noop.CLAIM_CONFLICT)
 
-    async def _claim(
-        self, view: _View, steps: Sequence[StepId], event_id: str, log: EventLogger
-    ) -> int:
+    async def _claim(self, view: _View, steps: Sequence[StepId], cause: _Cause) -> int:
         """Claim and publish until nothing is executable; the number of jobs published."""
-        claim_id = ClaimId(self.new_id())
+        log, claim_id = cause.log, ClaimId(self.new_id())
         seen, published = set(steps), 0
         for attempt in range(1, MAX_CLAIM_TRIES + 1):
             for step_id in steps:
                 log.info(Event.READY_STEP_SELECTED, stepId=step_id)
-            claim = self._plan(view, claim_id, event_id)
+            claim = self._plan(view, claim_id, cause.event_id)
             outcome = await self._commit(claim, attempt, log)
             if outcome:
-                return published + await self._publish(claim.jobs, log)
+                return published + await self._publish(claim.jobs, cause)
             await asyncio.sleep(random.uniform(0, _MAX_JITTER_SECONDS) * attempt)  # noqa: S311
             fresh = await self._read(view.run, seen, log)
             if fresh is None:
@@ -143,10 +165,10 @@ class Dispatcher:
                 list(fresh.jobs.values()),
                 fresh.data,
                 claim_id=claim_id,
-                event_id=event_id,
+                event_id=cause.event_id,
                 now=self.clock.now(),
             )
-            published += await self._publish(jobs, log)
+            published += await self._publish(jobs, cause)
             steps = executable_steps(fresh.run)
             if not steps:
                 return published
@@ -200,12 +222,13 @@ class Dispatcher:
             jobs={step: job for step, job in zip(steps, jobs, strict=True) if job},
         )
 
-    async def _publish(self, jobs: Sequence[JobMessage], log: EventLogger) -> int:
+    async def _publish(self, jobs: Sequence[JobMessage], cause: _Cause) -> int:
         if jobs:
-            messages = [job.encode() for job in jobs]
+            attributes = {TRACEPARENT: cause.trace.traceparent()}
+            messages = [job.encode(attributes) for job in jobs]
             await self.queue.publish(messages, timeout_seconds=CALL_TIMEOUT_SECONDS)
         for job in jobs:
-            log.info(Event.JOB_PUBLISHED, stepId=job.step_id, claimId=job.claim_id)
+            cause.log.info(Event.JOB_PUBLISHED, stepId=job.step_id, claimId=job.claim_id)
         return len(jobs)
 
     async def _report_invalid(

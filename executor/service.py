@@ -48,6 +48,7 @@ from shared.domain.messages import (
     OutgoingMessage,
     decode_job_message,
 )
+from shared.domain.trace import TRACEPARENT, parse_traceparent
 from shared.events import Event, EventLogger
 from shared.ports import (
     Clock,
@@ -101,7 +102,12 @@ class Executor:
         except PushUnreadable as problem:
             self.log.error(Event.JOB_REJECTED, str(problem), reason="not_a_push")
             return HTTPStatus.BAD_REQUEST
-        log = self.log.bind(messageId=delivery.message_id, deliveryAttempt=delivery.attempt)
+        trace = parse_traceparent(delivery.attributes.get(TRACEPARENT))
+        log = self.log.bind(
+            messageId=delivery.message_id,
+            deliveryAttempt=delivery.attempt,
+            **(trace.log_fields(self.settings.shared.project) if trace else {}),
+        )
         try:
             message = decode_job_message(delivery.data)
         except MessageUnreadable as problem:
@@ -131,6 +137,7 @@ class Executor:
         if view is None:
             log.info(Event.JOB_NOOP, reason=Idle.JOB_MISSING)
             return HTTPStatus.NO_CONTENT
+        log = log.bind(attempt=view.record.attempt, **_known_of_run(view.run, message.step_id))
         decision: Decision = decide(
             message=message,
             job=view.record,
@@ -390,3 +397,16 @@ class Executor:
 
     def _schema_ref(self, schema_id: str) -> DocumentRef:
         return DocumentRef(self.settings.schemas, schema_id)
+
+
+def _known_of_run(run: Snapshot | None, step_id: str) -> dict[str, str]:
+    """What every entry about the step says of its run, as far as the run holds it."""
+    data = run.data if run else {}
+    steps, scope = data.get("steps"), data.get("scope")
+    step = steps.get(step_id) if isinstance(steps, Mapping) else None
+    known = {
+        "flowKey": data.get("flowKey"),
+        "timeframe": step.get("timeframe") if isinstance(step, Mapping) else None,
+        "symbol": scope.get("symbol") if isinstance(scope, Mapping) else None,
+    }
+    return {name: value[:128] for name, value in known.items() if isinstance(value, str)}

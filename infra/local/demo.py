@@ -46,7 +46,7 @@ class DemoResult:
 
     backend: Backend
     steps: Sequence[StepResult]
-    firestore_calls: int | None
+    firestore_calls: int
     unexpected: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:

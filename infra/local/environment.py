@@ -5,7 +5,6 @@ from the very bundles that would be deployed. Without, the same code runs embedd
 """
 
 import asyncio
-import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from infra.local.emulator_events import create_app as create_events_app
 from infra.local.emulator_events import register_trigger
 from infra.local.emulator_servers import running_emulators
 from infra.local.emulators import Found, find_emulators
+from infra.local.firestore_proxy import firestore_proxy
 from infra.local.local_functions import (
     BUCKET,
     LocalAddresses,
@@ -40,7 +40,6 @@ from infra.local.storage import create_app as create_storage_app
 from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
-_LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _FIRESTORE, _PUBSUB = "Firestore emulator", "Pub/Sub emulator"
 _FIRESTORE_VARIABLE = "FIRESTORE_EMULATOR_HOST"
 
@@ -62,8 +61,8 @@ class LocalEnvironment:
     #: Name of each part -> where it answers.
     addresses: Mapping[str, str]
     processes: Sequence[ChildProcess]
-    #: The worker's calls to the document store so far; None when they cannot be counted.
-    firestore_calls: Callable[[], int | None]
+    #: The worker's calls to the document store so far.
+    firestore_calls: Callable[[], int]
 
 
 @asynccontextmanager
@@ -88,11 +87,11 @@ async def local_environment(
         ProcessFailed: A part did not start, or ended by itself; the block is canceled then.
     """
     found = _choose(embedded, environ, say)
-    # A project of its own for each start: nothing of an earlier one is met again.
+    # A project and objects of its own for each start: nothing of an earlier one is met again.
     project = f"local-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         stack.enter_context(claimed(data_dir))
-        folder = ObjectFolder(data_dir / "objects")
+        folder = ObjectFolder(data_dir / "objects" / project)
         folder.create_bucket(BUCKET)
         log_folder = data_dir / "logs"
         log_folder.mkdir(parents=True, exist_ok=True)
@@ -195,8 +194,9 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             events_address=events_url.removeprefix("http://"),
         )
     )
+    proxy = await enter(firestore_proxy(emulators.firestore_host))
     addresses = LocalAddresses(
-        firestore_host=emulators.firestore_host,
+        firestore_host=proxy.address,
         pubsub_host=emulators.pubsub_host,
         storage_url=storage_url,
         gemini_url=site.gemini_url,
@@ -204,8 +204,8 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
     dispatcher, relay.target_url = await _function(site, "dispatcher", addresses)
     executor, executor_url = await _function(site, "executor", addresses)
     await create_topics(addresses.pubsub_host, site.project, push_url=executor_url)
-    await register_trigger(addresses.firestore_host, site.project)
-    client = firestore_client(addresses.firestore_host, site.project)
+    await register_trigger(emulators.firestore_host, site.project)
+    client = firestore_client(emulators.firestore_host, site.project)
     site.stack.callback(client.close)
     return LocalEnvironment(
         backend="emulators",
@@ -215,7 +215,7 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
         objects=site.folder,
         log_folder=folder,
         addresses={
-            _FIRESTORE: addresses.firestore_host,
+            _FIRESTORE: emulators.firestore_host,
             _PUBSUB: addresses.pubsub_host,
             "storage server": storage_url,
             "Gemini stand-in": site.gemini_url,
@@ -223,7 +223,7 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             "executor": executor_url,
         },
         processes=(*emulators.processes, dispatcher, executor),
-        firestore_calls=lambda: _logged_calls(folder),
+        firestore_calls=lambda: proxy.total_calls,
     )
 
 
@@ -281,24 +281,3 @@ def _set(name: str, value: str) -> Iterator[None]:
 def _empty_logs(folder: Path) -> None:
     for log in folder.glob("*.log"):
         log.unlink()
-
-
-def _logged_calls(folder: Path) -> int | None:
-    """The sum of `firestoreCalls` in the functions' log entries; None if none has it."""
-    logs = (folder / f"{stage}.log" for stage in ("dispatcher", "executor"))
-    counts = [count for log in logs if log.is_file() for count in _counts(log)]
-    return sum(counts) if counts else None
-
-
-def _counts(log: Path) -> Iterator[int]:
-    with log.open("rb") as file:
-        text = file.read(_LOG_LIMIT_BYTES).decode(errors="replace")
-    for line in text.splitlines():
-        if not line.startswith("{"):
-            continue
-        try:
-            count = json.loads(line).get("firestoreCalls")
-        except ValueError:
-            continue
-        if isinstance(count, int):
-            yield count

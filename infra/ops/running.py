@@ -134,8 +134,7 @@ def _print(result: DemoResult, environment: LocalEnvironment) -> None:
     for line in result.unexpected:
         typer.echo(f"unexpected: {line}", err=True)
     calls = result.firestore_calls
-    counted = "not counted" if calls is None else str(calls)
-    typer.echo(f"{result.backend}; Firestore calls: {counted}; logs: {environment.log_folder}")
+    typer.echo(f"{result.backend}; Firestore calls: {calls}; logs: {environment.log_folder}")
 
 
 def _table(steps: Sequence[StepResult]) -> Table:

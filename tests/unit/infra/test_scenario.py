@@ -400,6 +400,6 @@ def test_importing_the_scenario_loads_no_plotting_library() -> None:
     )
 
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=False)  # noqa: S603  # all of it stands above
+    done = subprocess.run(command, check=False)  # all of it stands above
 
     assert done.returncode == 0

@@ -1,0 +1,79 @@
+"""The promises about imports that no linter of source text can check."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_OURS = frozenset({"dispatcher", "executor", "infra", "shared"})
+#: What the dispatcher's requirements do not contain, or what its cold start need not pay for.
+_HEAVY = (
+    "executor",
+    "google.cloud.storage",
+    "google.genai",
+    "httpx2",
+    "infra",
+    "jsonschema",
+    "pydantic",
+    "rfc8785",
+    "tenacity",
+)
+_ENVIRON = {
+    "GCP_PROJECT": "p",
+    "JOBS_TOPIC": "jobs",
+    "DEAD_LETTER_TOPIC": "dead",
+    "ARTIFACTS_BUCKET": "bucket",
+    "GEMINI_API_KEY": "k",
+}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names of what a fresh interpreter has loaded after the statement."""
+    code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"
+    # google-auth warns on standard error about what the tests' own filter turns into errors.
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=_ROOT,
+        env={"PATH": os.environ["PATH"], **_ENVIRON},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_dispatcher_loads_nothing_that_its_requirements_lack() -> None:
+    loaded = modules_after("import dispatcher.main")
+
+    assert "google.cloud.firestore_v1.async_client" in loaded
+    assert [name for name in _HEAVY if name in loaded] == []
+
+
+def test_the_executor_loads_no_infrastructure_and_no_dispatcher() -> None:
+    loaded = modules_after("import executor.main")
+
+    assert "google.genai" in loaded
+    assert {"dispatcher", "infra"} & loaded == set()
+
+
+@pytest.mark.parametrize("command", ["import infra.ops.main"])
+def test_help_is_answered_without_the_clouds_libraries(command: str) -> None:
+    loaded = modules_after(command)
+
+    assert {"google.genai", "google.cloud.firestore_v1", "pandas", "grpc"} & loaded == set()
+
+
+def test_no_installed_distribution_has_a_package_named_as_one_of_ours() -> None:
+    """Such a package would shadow ours, or ours it: the framework appends to the path."""
+    owners = importlib.metadata.packages_distributions()
+
+    strangers = {
+        name: set(owners.get(name, ())) - {"worker-llm-client"} for name in (*_OURS, "main")
+    }
+    assert not any(strangers.values()), strangers
