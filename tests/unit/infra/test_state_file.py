@@ -57,7 +57,7 @@ def test_an_environment_that_ended_or_is_starting_is_not_found(tmp_path: Path) -
 
 
 def test_what_a_killed_process_left_behind_is_not_taken_for_running(tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)  # noqa: S603
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
 
     assert ended.returncode == -9
     assert (tmp_path / "environment.json").exists()
