@@ -94,6 +94,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """The model's former answer, if there is one to show, and what is asked of it now."""
+
+    former_text: str | None
+    instruction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """One call of the model."""
 
@@ -102,6 +110,7 @@ class ModelRequest:
     user_text: str
     images: Sequence[Image]
     json_schema: Mapping[str, Any]
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,21 +60,34 @@ class GeminiModel:
     async def _send(self, request: ModelRequest, timeout_seconds: float) -> str:
         response = await self._client.aio.models.generate_content(
             model=request.profile.model_name,
-            contents=[_content(request)],
+            contents=_contents(request),
             config=_config(request, timeout_seconds),
         )
         raw = response.sdk_http_response
         return (raw and raw.body) or ""
 
 
-def _content(request: ModelRequest) -> types.Content:
+def _contents(request: ModelRequest) -> list[types.Content]:
     images = [
         types.Part.from_bytes(data=image.data, mime_type=image.mime_type)
         for image in request.images
     ]
-    return types.Content(
-        role="user", parts=[types.Part.from_text(text=request.user_text), *images]
-    )
+    asked = types.Content(role="user", parts=[_text(request.user_text), *images])
+    correction = request.correction
+    if correction is None:
+        return [asked]
+    if correction.former_text is None:
+        parts = [*(asked.parts or []), _text(correction.instruction)]
+        return [types.Content(role="user", parts=parts)]
+    return [
+        asked,
+        types.Content(role="model", parts=[_text(correction.former_text)]),
+        types.Content(role="user", parts=[_text(correction.instruction)]),
+    ]
+
+
+def _text(text: str) -> types.Part:
+    return types.Part.from_text(text=text)
 
 
 def _config(request: ModelRequest, timeout_seconds: float) -> types.GenerateContentConfig:

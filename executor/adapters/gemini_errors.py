@@ -9,17 +9,23 @@ its machine-readable reason, the paths of offending fields and the name of a quo
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any
 
 import google.auth.exceptions
 import httpx2
 from google.genai import errors
 
 from executor.adapters.gemini_answer import EnvelopeBroken
+from executor.adapters.rpc_status import (
+    asked_delay,
+    quotas,
+    reasons,
+    status_name,
+    wrong_fields,
+)
 from shared.domain.errors import (
     GeminiAccessDenied,
     GeminiRequestFailed,
@@ -32,11 +38,6 @@ from shared.domain.errors import (
 #: Requests per day are counted anew at midnight Pacific time
 #: (https://ai.google.dev/gemini-api/docs/rate-limits), which is 07:00 or 08:00 UTC.
 DAILY_RESET_UTC_HOUR = 8
-_MAX_FIELDS = 10
-_DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,9})?)s")
-_WORD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-_QUOTA = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_FIELD_PATH = re.compile(r"[A-Za-z0-9_.\[\]]{1,128}")
 _PER_DAY = re.compile(r"per_?day", re.IGNORECASE)
 _SERVER_ERRORS = range(500, 600)
 _CLIENT_ERRORS = range(400, 500)
@@ -52,18 +53,45 @@ class Rule:
     says: str
     #: Nothing can come of another call before the next day's quota.
     until_next_day: bool = False
+    #: The model may have worked on the request, although no usable answer came. What the API
+    #: itself answers with an error costs nothing (https://ai.google.dev/gemini-api/docs/billing).
+    maybe_billed: bool = False
 
 
 def classify(failure: Exception, *, now: datetime) -> StepError:
     """The error that a failed call is; `now` tells how far off the next day's quota is."""
     rule = next(rule for rule in RULES if rule.matches(failure))
-    message, details = f"{rule.says}: {_name(failure)}", _details(failure)
-    if not issubclass(rule.error, RetryableError):
-        return rule.error(message, details=details)
-    wait = _asked_delay(failure)
+    if not isinstance(failure, errors.APIError):
+        return _error(rule, type(failure).__name__, {}, None)
+    wait = asked_delay(failure)
     if rule.until_next_day:
         wait = max(wait or timedelta(0), _until_reset(now))
-    return rule.error(message, details=details, retry_after=wait)
+    details = {
+        "httpStatus": failure.code,
+        "reasons": reasons(failure),
+        "fields": wrong_fields(failure),
+        "quotas": quotas(failure),
+    }
+    present = {name: value for name, value in details.items() if value}
+    return _error(rule, status_name(failure), present, wait)
+
+
+def _error(
+    rule: Rule, name: str, details: dict[str, object], wait: timedelta | None
+) -> StepError:
+    message = f"{rule.says}: {name}"
+    if issubclass(rule.error, GeminiRequestFailed):
+        return rule.error(
+            message, details=details, retry_after=wait, maybe_billed=rule.maybe_billed
+        )
+    if issubclass(rule.error, RetryableError):
+        return rule.error(message, details=details, retry_after=wait)
+    return rule.error(message, details=details)
+
+
+def _until_reset(now: datetime) -> timedelta:
+    reset = now.replace(hour=DAILY_RESET_UTC_HOUR, minute=0, second=0, microsecond=0)
+    return reset - now if now < reset else reset + timedelta(days=1) - now
 
 
 def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
@@ -80,15 +108,13 @@ def _is_access_refusal(failure: Exception) -> bool:
     # (https://ai.google.dev/gemini-api/docs/troubleshooting).
     if not isinstance(failure, errors.APIError) or failure.code != HTTPStatus.BAD_REQUEST:
         return False
-    return failure.status == "FAILED_PRECONDITION" or any(
-        detail.get("reason") == "API_KEY_INVALID" for detail in _rpc_details(failure)
-    )
+    return failure.status == "FAILED_PRECONDITION" or "API_KEY_INVALID" in reasons(failure)
 
 
 def _is_daily_quota(failure: Exception) -> bool:
     return isinstance(failure, errors.APIError) and (
         failure.code == HTTPStatus.TOO_MANY_REQUESTS
-        and any(_PER_DAY.search(quota) for quota in _quotas(failure))
+        and any(_PER_DAY.search(quota) for quota in quotas(failure))
     )
 
 
@@ -99,6 +125,7 @@ RULES: tuple[Rule, ...] = (
         matches=_is(TimeoutError),
         error=GeminiRequestFailed,
         says="no answer in time",
+        maybe_billed=True,
     ),
     Rule(
         when="400 with the reason `API_KEY_INVALID`, or with `FAILED_PRECONDITION`",
@@ -138,9 +165,17 @@ RULES: tuple[Rule, ...] = (
         says="the provider does not support the request",
     ),
     Rule(
-        when="any other 5xx; 408, 409, 425 and 499",
-        # 409 is ABORTED, 499 CANCELLED by the provider (google/rpc/code.proto).
-        matches=_answered(*_SERVER_ERRORS, 408, 409, 425, 499),
+        when="408, 499, 502, 504: something in between gave up waiting",
+        # 499 is CANCELLED (google/rpc/code.proto).
+        matches=_answered(408, 499, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT),
+        error=GeminiRequestFailed,
+        says="the provider gave up",
+        maybe_billed=True,
+    ),
+    Rule(
+        when="any other 5xx; 409, 425",
+        # 409 is ABORTED (google/rpc/code.proto).
+        matches=_answered(*_SERVER_ERRORS, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY),
         error=GeminiRequestFailed,
         says="the provider failed",
     ),
@@ -157,16 +192,24 @@ RULES: tuple[Rule, ...] = (
         says="the provider's status is none of an API",
     ),
     Rule(
-        when="connection refused, reset or lost, name not resolved, TLS failed, bad encoding",
+        when="no connection: refused, name not resolved, TLS failed",
+        matches=_is(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout),
+        error=GeminiRequestFailed,
+        says="the provider cannot be reached",
+    ),
+    Rule(
+        when="the connection reset or lost, or its bytes unreadable",
         matches=_is(httpx2.HTTPError, httpx2.StreamError),
         error=GeminiRequestFailed,
         says="the transport failed",
+        maybe_billed=True,
     ),
     Rule(
         when="an answer with status 200 that is not the API's JSON",
         matches=_is(EnvelopeBroken, errors.UnknownApiResponseError, UnicodeError),
         error=GeminiRequestFailed,
         says="the provider's envelope cannot be read",
+        maybe_billed=True,
     ),
     Rule(
         when="no credentials are configured",
@@ -186,77 +229,6 @@ RULES: tuple[Rule, ...] = (
         matches=_is(Exception),
         error=GeminiRequestFailed,
         says="unexpected",
+        maybe_billed=True,
     ),
 )
-
-
-def _name(failure: Exception) -> str:
-    if not isinstance(failure, errors.APIError):
-        return type(failure).__name__
-    status = failure.status
-    known = isinstance(status, str) and _WORD.fullmatch(status)
-    return f"{failure.code} {status}" if known else f"{failure.code}"
-
-
-def _details(failure: Exception) -> dict[str, object]:
-    """What helps an operator and cannot quote the request."""
-    if not isinstance(failure, errors.APIError):
-        return {}
-    reasons = _texts(failure, "reason", _WORD)
-    fields = [
-        field
-        for field in (item.get("field") for item in _items(failure, "fieldViolations"))
-        if isinstance(field, str) and _FIELD_PATH.fullmatch(field)
-    ]
-    details = {
-        "httpStatus": failure.code,
-        "reason": next(iter(reasons), None),
-        "fields": fields[:_MAX_FIELDS],
-        "quotas": list(_quotas(failure))[:_MAX_FIELDS],
-    }
-    return {name: value for name, value in details.items() if value}
-
-
-def _quotas(failure: errors.APIError) -> Iterator[str]:
-    for violation in _items(failure, "violations"):
-        quota = violation.get("quotaId") or violation.get("subject")
-        if isinstance(quota, str) and _QUOTA.fullmatch(quota):
-            yield quota
-
-
-def _asked_delay(failure: Exception) -> timedelta | None:
-    """The delay in google.rpc.RetryInfo, if the provider sent one."""
-    if not isinstance(failure, errors.APIError):
-        return None
-    delays = [
-        float(delay.removesuffix("s")) for delay in _texts(failure, "retryDelay", _DURATION)
-    ]
-    return timedelta(seconds=max(delays)) if delays else None
-
-
-def _until_reset(now: datetime) -> timedelta:
-    reset = now.replace(hour=DAILY_RESET_UTC_HOUR, minute=0, second=0, microsecond=0)
-    return reset - now if now < reset else reset + timedelta(days=1) - now
-
-
-def _texts(failure: errors.APIError, name: str, form: re.Pattern[str]) -> list[str]:
-    values = [detail.get(name) for detail in _rpc_details(failure)]
-    return [value for value in values if isinstance(value, str) and form.fullmatch(value)]
-
-
-def _items(failure: errors.APIError, name: str) -> Iterator[Mapping[str, Any]]:
-    for detail in _rpc_details(failure):
-        items = detail.get(name)
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, Mapping):
-                yield item
-
-
-def _rpc_details(failure: errors.APIError) -> Iterator[Mapping[str, Any]]:
-    """The `details` of a google.rpc.Status, as far as they have its form."""
-    envelope = failure.details if isinstance(failure.details, Mapping) else {}
-    inner = envelope.get("error")
-    details = inner.get("details") if isinstance(inner, Mapping) else None
-    for detail in details if isinstance(details, list) else []:
-        if isinstance(detail, Mapping):
-            yield detail

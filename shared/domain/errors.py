@@ -220,10 +220,22 @@ class TimeBudgetExceeded(RetryableError):
 class GeminiRequestFailed(RetryableError):
     """Gemini did not answer properly.
 
-    Look at the provider's status, then rerun the step.
+    Look at the provider's status, then rerun the step. `maybe_billed` says that the request
+    may have been worked on, and paid for, although no usable answer came.
     """
 
     code = ErrorCode.GEMINI_REQUEST_FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, object] | None = None,
+        retry_after: timedelta | None = None,
+        maybe_billed: bool = False,
+    ) -> None:
+        super().__init__(message, details=details, retry_after=retry_after)
+        self.maybe_billed = maybe_billed
 
 
 class RateLimited(RetryableError):

@@ -1,15 +1,17 @@
 """What goes over the wire to Gemini, byte for byte, captured at a real socket."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from executor.adapters.gemini import GeminiModel, make_client
-from executor.ports import Image, ModelAnswer, ModelRequest
+from executor.ports import Correction, Image, ModelAnswer, ModelRequest
 from executor.settings import Backend, GeminiSettings
 from infra.local.gemini import create_app
 from infra.local.gemini.calls import Call, Calls
@@ -208,3 +210,19 @@ async def test_the_answer_comes_back_whole(backend: Backend) -> None:
     assert answer.usage is not None
     assert answer.usage["promptTokenCount"] > 3 * 258
     assert calls.received == calls.answered == {MODEL: 1}
+
+
+@pytest.mark.parametrize(
+    ("former_text", "roles"), [('{"bad": 1}', ["user", "model", "user"]), (None, ["user"])]
+)
+async def test_a_correction_shows_the_former_answer_if_there_is_one(
+    former_text: str | None, roles: list[str]
+) -> None:
+    correction = Correction(former_text=former_text, instruction="Write it again.")
+
+    call = await sent(Backend.VERTEX, replace(model_request(), correction=correction))
+
+    contents = json.loads(call.body)["contents"]
+    assert [content["role"] for content in contents] == roles
+    assert contents[-1]["parts"][-1] == {"text": "Write it again."}
+    assert len(contents[0]["parts"]) == (4 if former_text else 5)

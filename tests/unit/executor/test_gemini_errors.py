@@ -216,6 +216,32 @@ def test_every_exception_of_the_libraries_has_its_row(kind: type[Exception]) -> 
     assert (row is RULES[-1]) == (kind.__name__ in NOT_OF_A_CALL)
 
 
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (TimeoutError(), True),
+        (httpx2.ReadError("reset"), True),
+        (httpx2.RemoteProtocolError("cut"), True),
+        (httpx2.ConnectError("refused"), False),
+        (httpx2.ConnectTimeout("slow"), False),
+        (answered(500), False),
+        (answered(502), True),
+        (answered(503), False),
+        (answered(504), True),
+        (EnvelopeBroken(), True),
+        (ZeroDivisionError(), True),
+    ],
+    ids=repr,
+)
+def test_a_call_may_be_billed_unless_the_model_surely_never_worked(
+    failure: Exception, *, expected: bool
+) -> None:
+    error = classify(failure, now=NOW)
+
+    assert isinstance(error, GeminiRequestFailed)
+    assert error.maybe_billed is expected
+
+
 def test_what_nobody_thought_of_may_be_tried_again_and_says_its_name() -> None:
     error = classify(ZeroDivisionError(CANARY), now=NOW)
 
