@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
 
-from shared.domain.canonical import canonical_hash, canonical_json
+from executor.schema_keywords import KeywordInvalid, check_keywords
+from executor.schema_structure import StructureInvalid, subschemas
+from shared.domain.canonical import canonical_json, sha256_hex
 from shared.domain.errors import LlmProfileInvalid
 from shared.domain.identifiers import SchemaId, major_version
 from shared.domain.profile import LlmProfile
 from shared.domain.registry import SchemaDocument
 
 MAX_SCHEMA_BYTES = 65_536
-MAX_DEPTH = 32
+#: The patterns are judged by the engine that will run them, not by the meta-schema's format.
+_NO_FORMATS = FormatChecker(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class OutputSchema:
     #: What the registry or the profile claims, where it differs.
     drifted_from: str | None
     major: int
+    #: What Gemini does not hold the model to, one line for each place.
+    warnings: tuple[str, ...]
 
 
 def output_schema(profile: LlmProfile, document: SchemaDocument | None) -> OutputSchema:
@@ -50,7 +55,10 @@ def output_schema(profile: LlmProfile, document: SchemaDocument | None) -> Outpu
             claims.append(profile.structured_output.schema_sha256)
     else:
         raise LlmProfileInvalid(f"schema {profile.schema_id}: there is no such schema document")
-    sha256 = _checked_hash(json_schema, name)
+    try:
+        sha256, warnings = check_schema(json_schema)
+    except SchemaInvalid as problem:
+        raise LlmProfileInvalid(f"{name}: {problem}") from None
     drift = next((claim for claim in claims if claim != sha256), None)
     return OutputSchema(
         json_schema=json_schema,
@@ -58,47 +66,57 @@ def output_schema(profile: LlmProfile, document: SchemaDocument | None) -> Outpu
         sha256=sha256,
         drifted_from=drift,
         major=major,
+        warnings=warnings,
     )
 
 
-def _checked_hash(schema: Mapping[str, Any], name: str) -> str:
+class SchemaInvalid(ValueError):
+    """The schema cannot be used for reports; says why and where."""
+
+
+def check_schema(schema: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The canonical hash of a schema that is fit for reports, and warnings about it.
+
+    Raises:
+        SchemaInvalid: it is not, or a hostile one could keep the executor busy.
+    """
     try:
-        size = len(canonical_json(schema))
+        canonical = canonical_json(schema)
     except ValueError:
-        raise LlmProfileInvalid(f"{name}: has no canonical JSON") from None
-    if size > MAX_SCHEMA_BYTES:
-        raise LlmProfileInvalid(f"{name}: {size} bytes, at most {MAX_SCHEMA_BYTES} are allowed")
-    _check_structure(schema, name, 0)
+        raise SchemaInvalid("has no canonical JSON") from None
+    if len(canonical) > MAX_SCHEMA_BYTES:
+        raise SchemaInvalid(f"{len(canonical)} bytes, at most {MAX_SCHEMA_BYTES} are allowed")
     try:
-        Draft202012Validator.check_schema(schema)
+        found = subschemas(schema)
+        _check_dialect(schema)
+        warnings = [line for each in found.values() for line in check_keywords(each)]
+    except (StructureInvalid, KeywordInvalid) as problem:
+        raise SchemaInvalid(str(problem)) from None
+    _check_report(schema)
+    return sha256_hex(canonical), tuple(warnings)
+
+
+def _check_dialect(schema: Mapping[str, Any]) -> None:
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=_NO_FORMATS)
     except SchemaError as error:
         path = "/".join(str(part) for part in error.absolute_path)[:128]
-        raise LlmProfileInvalid(f"{name}: not a draft 2020-12 schema at /{path}") from None
+        raise SchemaInvalid(f"not a draft 2020-12 schema at /{path}") from None
+    except RecursionError:
+        raise SchemaInvalid("nested too deep") from None
+
+
+def _check_report(schema: Mapping[str, Any]) -> None:
     required: tuple[tuple[str, ...], ...] = (
         ("summary",),
         ("details",),
         ("summary", "markdown"),
     )
-    for field in required:
-        if not _requires(schema, field):
-            raise LlmProfileInvalid(f"{name}: must require {'.'.join(field)}")
+    for path in required:
+        if not _requires(schema, path):
+            raise SchemaInvalid(f"must require {'.'.join(path)}")
     if _property(_property(schema, "summary"), "markdown").get("type") != "string":
-        raise LlmProfileInvalid(f"{name}: summary.markdown must be a string")
-    return canonical_hash(schema)
-
-
-def _check_structure(value: object, name: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise LlmProfileInvalid(f"{name}: nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        reference = value.get("$ref")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            raise LlmProfileInvalid(f"{name}: $ref must stay inside the schema")
-        for item in value.values():
-            _check_structure(item, name, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_structure(item, name, depth + 1)
+        raise SchemaInvalid("summary.markdown must be a string")
 
 
 def _requires(schema: Mapping[str, Any], path: tuple[str, ...]) -> bool:

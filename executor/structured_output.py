@@ -1,13 +1,12 @@
 """From the model's answer to the report's `output`, or to a diagnosis without its text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from executor.bounded_validation import Undecided, first_errors
 from executor.ports import ModelAnswer
 from executor.strict_json import NotJson, parse_strict_json
 from shared.domain.canonical import sha256_hex
@@ -15,6 +14,9 @@ from shared.domain.errors import InvalidStructuredOutput, LlmSafetyBlock
 
 MAX_DIAGNOSTICS = 10
 _MAX_PATH_CHARS = 128
+#: Ten times the longest answer that the API's largest output limit, 65,536 tokens, can make
+#: (https://ai.google.dev/gemini-api/docs/models); what Python makes of it fits in memory.
+MAX_TEXT_CHARS = 4_194_304
 #: Reasons by which the provider says that it will not answer
 #: (https://ai.google.dev/api/generate-content#FinishReason).
 SAFETY_REASONS = frozenset(
@@ -32,22 +34,20 @@ SAFETY_REASONS = frozenset(
 #: Reasons that can come with a whole answer.
 _COMPLETE = frozenset({"STOP", "MAX_TOKENS"})
 #: What a report may hold, whatever else a registry's schema allows.
-_ENVELOPE = Draft202012Validator(
-    {
-        "type": "object",
-        "required": ["summary", "details"],
-        "additionalProperties": False,
-        "properties": {
-            "summary": {
-                "type": "object",
-                "required": ["markdown"],
-                "additionalProperties": False,
-                "properties": {"markdown": {"type": "string"}, "html": {"type": "string"}},
-            },
-            "details": {"type": "object"},
+_ENVELOPE: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["summary", "details"],
+    "additionalProperties": False,
+    "properties": {
+        "summary": {
+            "type": "object",
+            "required": ["markdown"],
+            "additionalProperties": False,
+            "properties": {"markdown": {"type": "string"}, "html": {"type": "string"}},
         },
-    }
-)
+        "details": {"type": "object"},
+    },
+}
 
 
 class Kind(StrEnum):
@@ -74,6 +74,9 @@ def read_output(answer: ModelAnswer, json_schema: Mapping[str, Any]) -> dict[str
         raise _invalid(Kind.FINISH_REASON, answer)
     if not answer.text:
         raise _invalid(Kind.MISSING_TEXT, answer)
+    if len(answer.text) > MAX_TEXT_CHARS:
+        too_long = {"path": "", "error": f"more than {MAX_TEXT_CHARS} characters"}
+        raise _invalid(Kind.JSON_PARSE, answer, [too_long])
     try:
         value = parse_strict_json(answer.text)
     except NotJson as problem:
@@ -85,14 +88,11 @@ def read_output(answer: ModelAnswer, json_schema: Mapping[str, Any]) -> dict[str
 
 
 def _schema_errors(value: object, json_schema: Mapping[str, Any]) -> list[dict[str, str]]:
-    # FORMAT_CHECKER asserts formats, which draft 2020-12 only annotates.
-    registry = Draft202012Validator(
-        json_schema, format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
-    found: Iterable[ValidationError] = registry.iter_errors(value)
-    errors = list(islice(found, MAX_DIAGNOSTICS)) or list(
-        islice(_ENVELOPE.iter_errors(value), MAX_DIAGNOSTICS)
-    )
+    try:
+        errors = first_errors(value, json_schema, limit=MAX_DIAGNOSTICS)
+    except Undecided as problem:
+        return [{"path": "", "error": str(problem)}]
+    errors = errors or first_errors(value, _ENVELOPE, limit=MAX_DIAGNOSTICS)
     return [{"path": _path(error), "error": str(error.validator)} for error in errors]
 
 

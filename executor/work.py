@@ -58,6 +58,7 @@ from shared.ports import Clock
 
 #: A report is small and the upload one request; what takes longer is not answered at all.
 _OBJECT_CALL_SECONDS = 60.0
+_MAX_LOGGED_WARNINGS = 10
 
 
 class WorkFailed(Exception):
@@ -200,6 +201,13 @@ class Work:
         )
         schema = output_schema(profile, parsed)
         self._check_drift(schema, job)
+        if schema.warnings:
+            job.log.warning(
+                Event.STRUCTURED_OUTPUT_SCHEMA_INVALID,
+                "Gemini does not enforce all of the schema",
+                schemaId=schema.schema_id,
+                warnings=schema.warnings[:_MAX_LOGGED_WARNINGS],
+            )
         return parse_prompt(prompt_id, prompt.data), schema
 
     def _check_drift(self, schema: OutputSchema, job: ReportJob) -> None:

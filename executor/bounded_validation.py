@@ -1,0 +1,201 @@
+"""Validation against a schema that nobody may have meant well with, in bounded work.
+
+The validator is the `jsonschema` library's; around every keyword stands a meter. The few
+keywords that hand the work to Python's `re`, compare everything with everything, or keep every
+failed choice with its text in memory, are done here. The bound is a number of steps, not of
+seconds: the same answer is judged alike on a fast machine and on a throttled one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeAlias
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from executor.formats import FORMATS
+from executor.patterns import compile_pattern
+
+#: Some seconds at most; a report of 160 KB with 10,000 checked values takes a quarter of it.
+MAX_STEPS = 400_000
+#: Characters that cost about as much as one step: errors quote what they are about.
+_CHARS_PER_STEP = 64
+_NODES_PER_STEP = 16
+
+_Check: TypeAlias = Callable[
+    [Any, Any, Any, Mapping[str, Any]], Iterator[ValidationError] | None
+]
+#: Keywords that may check the whole value once for each of their members.
+_EACH_TIMES_ALL = frozenset({"allOf", "anyOf", "enum", "oneOf"})
+#: The dialect and the id of the root say nothing about the value; the first would choose
+#: another validator than this one.
+_IDENTITY = frozenset({"$schema", "$id"})
+
+
+class Undecided(Exception):
+    """It takes too many steps, or numbers too large, to tell whether the value is valid."""
+
+
+def first_errors(
+    value: Any, schema: Mapping[str, Any], *, limit: int, max_steps: int = MAX_STEPS
+) -> Sequence[ValidationError]:
+    """What is wrong with the value, at most `limit` errors.
+
+    The schema must have passed `output_schema`, and the value's depth must be bounded.
+
+    Raises:
+        Undecided: it cannot be told in bounded work.
+    """
+    meter = _Meter(max_steps)
+    meter.measure(value)
+    kind = extend(Draft202012Validator, _metered(meter))  # type: ignore[no-untyped-call]
+    anonymous = {name: item for name, item in schema.items() if name not in _IDENTITY}
+    try:
+        return list(islice(kind(anonymous, format_checker=FORMATS).iter_errors(value), limit))
+    except RecursionError:
+        raise Undecided("the check goes too deep") from None
+    except ArithmeticError:
+        raise Undecided("a number is too large to be checked") from None
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Counts steps, and knows the size of every part of the value."""
+
+    left: int
+    #: By identity: the value lives, unchanged, as long as the meter.
+    _nodes: dict[int, int] = field(default_factory=dict)
+
+    def measure(self, value: Any) -> int:
+        """The size of the value and of all its parts, in nodes."""
+        nodes = 1
+        if isinstance(value, str):
+            return nodes + len(value) // _CHARS_PER_STEP
+        if isinstance(value, dict):
+            nodes += sum(1 + self.measure(item) for item in value.values())
+        elif isinstance(value, list):
+            nodes += sum(self.measure(item) for item in value)
+        self._nodes[id(value)] = nodes
+        return nodes
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise Undecided("the check takes too many steps")
+
+    def size(self, instance: Any) -> int:
+        """The steps that it takes to look through the instance once."""
+        if isinstance(instance, str):
+            return 1 + len(instance) // _CHARS_PER_STEP
+        if not isinstance(instance, dict | list):
+            return 1
+        return 1 + len(instance) + self._nodes.get(id(instance), 0) // _NODES_PER_STEP
+
+
+def _metered(meter: _Meter) -> dict[str, _Check]:
+    own = _OwnKeywords(meter)
+    checks: dict[str, _Check] = {
+        **Draft202012Validator.VALIDATORS,
+        "additionalProperties": own.additional_properties,
+        "anyOf": _any_of,
+        "oneOf": _one_of,
+        "pattern": own.pattern,
+        "patternProperties": own.pattern_properties,
+        "uniqueItems": own.unique_items,
+    }
+    return {keyword: _counted(keyword, check, meter) for keyword, check in checks.items()}
+
+
+def _counted(keyword: str, check: _Check, meter: _Meter) -> _Check:
+    def counted(
+        validator: Any, argument: Any, instance: Any, schema: Mapping[str, Any]
+    ) -> Iterator[ValidationError] | None:
+        members = len(argument) if isinstance(argument, dict | list) else 0
+        once = meter.size(instance)
+        meter.spend(once * (1 + members) if keyword in _EACH_TIMES_ALL else once + members)
+        return check(validator, argument, instance, schema)
+
+    return counted
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnKeywords:
+    """Keywords that the library does with `re`, or by comparing each with each."""
+
+    meter: _Meter
+
+    def pattern(
+        self, _validator: Any, pattern: str, instance: Any, _schema: Any
+    ) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not self._matches(pattern, instance):
+            yield ValidationError("does not match")
+
+    def pattern_properties(
+        self, validator: Any, patterns: Mapping[str, Any], instance: Any, _schema: Any
+    ) -> Iterator[ValidationError]:
+        for pattern, subschema in patterns.items():
+            for name, item in _members(instance):
+                if self._matches(pattern, name):
+                    self.meter.spend(self.meter.size(item))
+                    yield from validator.descend(item, subschema, path=name)
+
+    def additional_properties(
+        self, validator: Any, subschema: Any, instance: Any, schema: Mapping[str, Any]
+    ) -> Iterator[ValidationError]:
+        known = schema.get("properties", {})
+        patterns = schema.get("patternProperties", ())
+        for name, item in _members(instance):
+            if name in known or any(self._matches(pattern, name) for pattern in patterns):
+                continue
+            if subschema is False:
+                yield ValidationError("is not allowed", path=(name,))
+            else:
+                yield from validator.descend(item, subschema, path=name)
+
+    def unique_items(
+        self, _validator: Any, wanted: Any, instance: Any, _schema: Any
+    ) -> Iterator[ValidationError]:
+        if wanted and isinstance(instance, list):
+            self.meter.spend(self.meter.size(instance))
+            if len({_comparable(item) for item in instance}) < len(instance):
+                yield ValidationError("has equal items")
+
+    def _matches(self, pattern: str, text: str) -> bool:
+        compiled = compile_pattern(pattern)
+        self.meter.spend(compiled.cost(text))
+        return compiled.found_in(text)
+
+
+def _any_of(
+    validator: Any, choices: Any, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    if next(_matching(validator, choices, instance), None) is None:
+        yield ValidationError("matches none of the choices")
+
+
+def _one_of(
+    validator: Any, choices: Any, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    if len(list(islice(_matching(validator, choices, instance), 2))) != 1:
+        yield ValidationError("does not match exactly one of the choices")
+
+
+def _matching(validator: Any, choices: Any, instance: Any) -> Iterator[Any]:
+    return (choice for choice in choices if validator.evolve(schema=choice).is_valid(instance))
+
+
+def _members(instance: Any) -> Iterable[tuple[str, Any]]:
+    return instance.items() if isinstance(instance, dict) else ()
+
+
+def _comparable(value: Any) -> object:
+    """A hashable that is equal exactly where JSON Schema says that the values are."""
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, dict):
+        return frozenset((name, _comparable(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return tuple(_comparable(item) for item in value)
+    return value
