@@ -12,12 +12,19 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Drive the LLM worker on this machine.", no_args_is_help=True, add_completion=False
-)
+from infra.ops import report_cli, runs_cli, steps_cli
+from infra.ops.options import DATA_DIR
 
-#: Where the local environment keeps its files.
-DATA_DIR = Path(".worker-llm")
+app = typer.Typer(
+    help="Drive the LLM worker on this machine, and see how its runs stand anywhere.",
+    epilog="Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 3 no such thing, "
+    "130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(runs_cli.app, name="runs")
+app.add_typer(steps_cli.app, name="steps")
+app.add_typer(report_cli.app, name="report")
 
 _Embedded = Annotated[
     bool | None,
@@ -40,11 +47,18 @@ class _Backend(StrEnum):
 
 
 @app.command()
-def up(*, embedded: _Embedded = None, data_dir: _DataDir = DATA_DIR) -> None:
+def up(
+    *,
+    embedded: _Embedded = None,
+    with_demo: Annotated[
+        bool, typer.Option("--demo", help="Begin the demo's runs in it, for something to see.")
+    ] = False,
+    data_dir: _DataDir = DATA_DIR,
+) -> None:
     """Start the local environment and keep it running until Ctrl-C."""
     from infra.ops.running import finish, keep_up
 
-    finish(keep_up(embedded=embedded, data_dir=data_dir.resolve()))
+    finish(keep_up(embedded=embedded, with_demo=with_demo, data_dir=data_dir.resolve()))
 
 
 @app.command()

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from executor.ports import ObjectsUnavailable
 from infra.local.bundle import BundleError
-from infra.local.demo import DemoResult, StepResult, run_demo
+from infra.local.demo import DemoResult, StepResult, run_demo, seed
 from infra.local.emulator_events import TriggerRefused
 from infra.local.emulator_servers import EmulatorUnreachable
 from infra.local.environment import EmulatorsMissing, LocalEnvironment, local_environment
@@ -21,6 +22,10 @@ from infra.local.processes import ProcessFailed
 from infra.local.pubsub_setup import PubSubRefused
 from infra.local.scenario.model import Scenario
 from infra.local.state_file import AlreadyUp
+from infra.ops.connection import NotConnected
+from infra.ops.run_reading import NotFound
+from infra.ops.step_logs import LogsUnavailable
+from shared.ports import StoreUnavailable
 from shared.settings import SettingsInvalid
 
 #: What the user can act on: told in its own words, without a traceback.
@@ -29,12 +34,17 @@ _EXPLAINED = (
     BundleError,
     EmulatorsMissing,
     EmulatorUnreachable,
+    LogsUnavailable,
+    NotConnected,
+    ObjectsUnavailable,
     OSError,
     ProcessFailed,
     PubSubRefused,
     SettingsInvalid,
+    StoreUnavailable,
     TriggerRefused,
 )
+_NOT_FOUND = 3
 _STOPPED_BY_SIGNAL = 130
 _NARROWEST = 140
 
@@ -43,15 +53,20 @@ def finish(work: Coroutine[None, None, int]) -> None:
     """Run to the end and leave with the returned exit code; SIGTERM ends as Ctrl-C does."""
     try:
         code = asyncio.run(_until_signal(work))
+    except NotFound as error:
+        typer.echo(str(error), err=True)
+        code = _NOT_FOUND
     except _EXPLAINED as error:
         typer.echo(str(error), err=True)
         code = 1
     raise typer.Exit(code)
 
 
-async def keep_up(*, embedded: bool | None, data_dir: Path) -> int:
+async def keep_up(*, embedded: bool | None, with_demo: bool, data_dir: Path) -> int:
     """Run the environment until a signal, or until one of its parts ends by itself."""
     async with _environment(embedded, data_dir) as environment:
+        if with_demo:
+            await seed(environment, _scenario(environment.bucket))
         typer.echo(f"up ({environment.backend}), project {environment.project}")
         for name, address in environment.addresses.items():
             typer.echo(f"  {name}: {address}")

@@ -91,6 +91,10 @@ class EmbeddedDocuments:
         )
         return self._present(DocumentRef(collection, name) for name in ids[:limit])
 
+    def snapshots(self, collection: str) -> Sequence[Snapshot]:
+        """All documents of a collection."""
+        return self._present(ref for ref in self._documents if ref.collection == collection)
+
     def delete(self, ref: DocumentRef) -> None:
         """Remove a document if there is one: an operator's act, never the worker's."""
         old = self._documents.pop(ref, None)

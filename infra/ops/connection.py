@@ -1,0 +1,123 @@
+"""The way to an environment: the running local one, or a real project with one's own rights.
+
+Every command, and the console, reaches documents, queries and objects through here.
+"""
+
+import functools
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.cloud.firestore_v1.async_client import AsyncClient
+
+from executor.ports import ObjectStore
+from infra.local.embedded.objects import EmbeddedObjects
+from infra.local.environment import firestore_client
+from infra.local.objects import ObjectFolder
+from infra.local.state_file import EnvironmentState, read_state
+from infra.ops.options import DEFAULT_DATABASE, Where
+from infra.ops.run_listing import FirestoreRunListing, RunListing
+from shared.adapters.firestore import FirestoreDocuments
+from shared.ports import DocumentStore
+
+_PROJECT_VARIABLE = "GCP_PROJECT"
+_FLOW_RUNS = "flow_runs"
+
+
+class NotConnected(Exception):
+    """There is no environment to reach; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A reachable environment."""
+
+    #: What to call it, such as `local-1a2b3c4d (emulators)`.
+    name: str
+    project: str
+    database: str
+    #: The collection of the runs.
+    flow_runs: str
+    documents: DocumentStore
+    runs: RunListing
+    #: Makes the object store when it is first needed: its client takes a while to load.
+    objects: Callable[[], ObjectStore]
+    #: The local environment; None for a real project.
+    local: EnvironmentState | None
+
+
+@asynccontextmanager
+async def connect(
+    where: Where, environ: Mapping[str, str] = os.environ
+) -> AsyncIterator[Connection]:
+    """Reach the environment for as long as the block lasts.
+
+    Without `--project` and `--local` it is the project that GCP_PROJECT names, or else the
+    local environment.
+
+    Raises:
+        NotConnected: there is none, or its documents are in another process.
+    """
+    project = where.project or environ.get(_PROJECT_VARIABLE)
+    if where.local and where.project:
+        raise NotConnected("--local and --project exclude each other: give one of them")
+    local = None if project and not where.local else _running(where.data_dir)
+    client = _local_client(local) if local else _project_client(str(project), where.database)
+    try:
+        yield Connection(
+            name=f"{local.project} ({local.backend})" if local else str(project),
+            project=local.project if local else str(project),
+            database=DEFAULT_DATABASE if local else where.database,
+            flow_runs=_FLOW_RUNS if local else environ.get("FLOW_RUNS_COLLECTION", _FLOW_RUNS),
+            documents=FirestoreDocuments(client),
+            runs=FirestoreRunListing(client),
+            objects=functools.cache(lambda: _objects(local, str(project))),
+            local=local,
+        )
+    finally:
+        client.close()  # type: ignore[no-untyped-call]
+
+
+def _running(data_dir: Path) -> EnvironmentState:
+    state = read_state(data_dir)
+    if state is None:
+        raise NotConnected(
+            f"no local environment is up in {data_dir}: start one with `worker-llm up`, "
+            "or name a real project with --project"
+        )
+    return state
+
+
+def _local_client(local: EnvironmentState) -> AsyncClient:
+    if local.firestore_host is None:
+        console = local.urls.get("console")
+        raise NotConnected(
+            "the local environment runs embedded, so its documents are in its own process: "
+            + (f"use its console at {console}, or " if console else "")
+            + "start it with the emulators (`worker-llm up --emulators`) to use this command"
+        )
+    return firestore_client(local.firestore_host, local.project)
+
+
+def _project_client(project: str, database: str) -> AsyncClient:
+    from google.auth.exceptions import DefaultCredentialsError  # noqa: PLC0415 - only here
+
+    try:
+        return AsyncClient(project=project, database=database)
+    except DefaultCredentialsError:
+        raise NotConnected(
+            "there are no credentials: sign in with `gcloud auth application-default login`"
+        ) from None
+
+
+def _objects(local: EnvironmentState | None, project: str) -> ObjectStore:
+    if local is not None:
+        return EmbeddedObjects(ObjectFolder(local.object_folder))
+    # Late, as it takes a quarter of a second to load.
+    from google.cloud.storage import Client  # noqa: PLC0415
+
+    from executor.adapters.gcs import GcsObjects  # noqa: PLC0415
+
+    return GcsObjects(Client(project=project))

@@ -1,0 +1,138 @@
+"""`worker-llm steps logs`: from the local log files, or from Cloud Logging by gcloud."""
+
+import asyncio
+import heapq
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.text import Text
+
+from infra.ops.connection import Connection, NotConnected, connect
+from infra.ops.options import Where
+from infra.ops.steps_commands import read_step
+from infra.ops.terminal import harmless, print_line, terminal
+
+#: The newest part of a log file that is looked through.
+_MOST_BYTES = 64 * 1024 * 1024
+_GCLOUD_SECONDS = 120.0
+_SEVERITY_STYLES = {"ERROR": "red", "WARNING": "yellow", "DEBUG": "dim"}
+#: Said elsewhere in the line, or the same in all of them.
+_SAID = frozenset(
+    {"severity", "event", "message", "time", "service", "env", "component", "runId", "stepId"}
+)
+
+Entry = Mapping[str, Any]
+
+
+class LogsUnavailable(Exception):
+    """The log cannot be read; the message says why."""
+
+
+async def show_logs(
+    where: Where, run_id: str, step_id: str, *, limit: int, as_json: bool
+) -> int:
+    """Print the step's log entries."""
+    async with connect(where) as connection:
+        await read_step(connection, run_id, step_id)
+        entries = await _entries(connection, run_id, step_id, limit)
+    console = terminal()
+    for entry in entries:
+        if as_json:
+            typer.echo(json.dumps(entry, ensure_ascii=False))
+        elif console is not None:
+            console.print(_line(entry))
+        else:
+            print_line(_fields(entry))
+    return 0
+
+
+def local_entries(log_folder: Path, run_id: str, step_id: str, limit: int) -> Sequence[Entry]:
+    """The last entries about the step in a folder of logs, the oldest first."""
+    found = (
+        entry
+        for log in sorted(log_folder.glob("*.log"))
+        for entry in _entries_of(log)
+        if (entry.get("runId"), entry.get("stepId")) == (run_id, step_id)
+    )
+    last = heapq.nlargest(limit, found, key=lambda entry: str(entry.get("time", "")))
+    return last[::-1]
+
+
+async def _entries(
+    connection: Connection, run_id: str, step_id: str, limit: int
+) -> Sequence[Entry]:
+    if connection.local is not None:
+        return local_entries(connection.local.log_folder, run_id, step_id, limit)
+    return await _cloud_entries(connection.project, run_id, step_id, limit)
+
+
+async def _cloud_entries(
+    project: str, run_id: str, step_id: str, limit: int
+) -> Sequence[Entry]:
+    """The last entries in Cloud Logging.
+
+    https://cloud.google.com/logging/docs/view/logging-query-language
+    """
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
+        raise NotConnected("reading a project's log needs the gcloud command line")
+    chosen = (
+        f"jsonPayload.runId={json.dumps(run_id)} AND jsonPayload.stepId={json.dumps(step_id)}"
+    )
+    options = ("--project", project, "--format", "json", "--limit", str(limit))
+    process = await asyncio.create_subprocess_exec(
+        gcloud, "logging", "read", chosen, "--order", "desc", *options,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(_GCLOUD_SECONDS):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise LogsUnavailable("gcloud did not answer") from None
+    if process.returncode != 0:
+        raise LogsUnavailable(harmless(errors.decode(errors="replace").strip()))
+    found = json.loads(output)
+    return [_payload(entry) for entry in found[::-1]]
+
+
+def _payload(entry: Entry) -> Entry:
+    # Cloud Logging moves these two out of the payload.
+    outside = {"severity": entry.get("severity"), "time": entry.get("timestamp")}
+    return {**outside, **entry.get("jsonPayload", {})}
+
+
+def _entries_of(log: Path) -> Iterator[Entry]:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _MOST_BYTES))
+        for line in file:
+            if not line.startswith(b"{"):
+                continue
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _fields(entry: Entry) -> Sequence[object]:
+    more = {name: value for name, value in entry.items() if name not in _SAID}
+    details = json.dumps(more, ensure_ascii=False) if more else ""
+    named = (entry.get(name) for name in ("time", "severity", "component", "event", "message"))
+    return (*named, details)
+
+
+def _line(entry: Entry) -> Text:
+    time, severity, component, event, message, details = (
+        harmless(str(field or "")) for field in _fields(entry)
+    )
+    line = Text(f"{time[11:23]} ", style="dim")
+    line.append(f"{component:<10} ", style="blue")
+    line.append(event, style=_SEVERITY_STYLES.get(severity, "bold"))
+    if message != event.replace("_", " "):
+        line.append(f"  {message}")
+    return line.append(f"  {details}", style="dim")
