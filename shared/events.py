@@ -6,6 +6,7 @@ step.
 """
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ SERVICE = "worker_llm_client"
 MAX_STRING_CHARS = 4_096
 MAX_ARRAY_ITEMS = 200
 MAX_DEPTH = 12
+_INTEGER_BITS = 64
 #: Never cut: the one field that shows how all steps of a run stood.
 UNCUT_FIELD = "flowRunSteps"
 
@@ -107,25 +109,41 @@ def offending_path(fields: Mapping[str, Any]) -> str | None:
 
 
 def _offending(value: object, path: tuple[str, ...]) -> str | None:
-    if len(path) > MAX_DEPTH:
-        return _joined(path)
+    if len(path) <= MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return _offending_in_mapping(value, path)
+        if isinstance(value, list | tuple):
+            return _offending_in_items(value, path)
+        if _plain_value(value):
+            return None
+    return _joined(path)
+
+
+def _plain_value(value: object) -> bool:
     match value:
         case str():
-            return _joined(path) if len(value) > MAX_STRING_CHARS else None
-        case Mapping():
-            return _offending_in_mapping(value, path)
-        case list() | tuple():
-            return _offending_in_items(value, path)
-        case None | bool() | int() | float() | datetime():
-            return None
+            return len(value) <= MAX_STRING_CHARS
+        case None | bool() | datetime():
+            return True
+        case int() | float():
+            return _json_number(value)
         case _:
-            return _joined(path)
+            return False
+
+
+def _json_number(value: float) -> bool:
+    """Whether JSON readers agree on the number: finite, and no integer beyond 64 bits."""
+    if isinstance(value, int):
+        return value.bit_length() < _INTEGER_BITS
+    return math.isfinite(value)
 
 
 def _offending_in_mapping(value: Mapping[Any, Any], path: tuple[str, ...]) -> str | None:
     for key, item in value.items():
-        here = (*path, str(key)[:64])
-        if not isinstance(key, str) or _forbidden(key, path):
+        if not isinstance(key, str):
+            return _joined((*path, type(key).__name__))
+        here = (*path, key[:64])
+        if _forbidden(key, path):
             return _joined(here)
         found = _offending(item, here)
         if found is not None:
@@ -172,19 +190,19 @@ class EventLogger:
         known = {name: value for name, value in fields.items() if value is not None}
         return replace(self, bound={**self.bound, **known})
 
-    def debug(self, event: Event, message: str = "", **fields: Any) -> None:
+    def debug(self, event: Event, message: str = "", /, **fields: Any) -> None:
         """Log what only a developer looks for."""
         self._emit(Severity.DEBUG, event, message, fields)
 
-    def info(self, event: Event, message: str = "", **fields: Any) -> None:
+    def info(self, event: Event, message: str = "", /, **fields: Any) -> None:
         """Log what happened."""
         self._emit(Severity.INFO, event, message, fields)
 
-    def warning(self, event: Event, message: str = "", **fields: Any) -> None:
+    def warning(self, event: Event, message: str = "", /, **fields: Any) -> None:
         """Log what somebody should look at some day."""
         self._emit(Severity.WARNING, event, message, fields)
 
-    def error(self, event: Event, message: str = "", **fields: Any) -> None:
+    def error(self, event: Event, message: str = "", /, **fields: Any) -> None:
         """Log what somebody should look at."""
         self._emit(Severity.ERROR, event, message, fields)
 
@@ -204,7 +222,7 @@ class EventLogger:
     def _write(
         self, severity: Severity, event: Event, message: str, fields: Mapping[str, Any]
     ) -> None:
-        entry = {
+        own = {
             "severity": severity,
             "event": event,
             "message": message or event.replace("_", " "),
@@ -212,14 +230,18 @@ class EventLogger:
             "service": SERVICE,
             "env": self.env,
             "component": self.component,
-            **fields,
         }
-        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":"), default=_plain)
+        # Twice: these come first, and no field of a caller takes their place.
+        line = json.dumps(
+            {**own, **fields, **own}, ensure_ascii=True, separators=(",", ":"), default=_plain
+        )
         # One write per entry: lines of concurrent steps never mix.
         stream = self.stream or sys.stdout
         stream.write(line + "\n")
         stream.flush()
 
 
-def _plain(value: object) -> str:
-    return rfc3339(value) if isinstance(value, datetime) else type(value).__name__
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return dict(value) if isinstance(value, Mapping) else type(value).__name__
