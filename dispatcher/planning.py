@@ -11,12 +11,19 @@ from shared.domain.flow_run import FlowRun, RunStatus, Step, step_field
 from shared.domain.identifiers import (
     ClaimId,
     PromptId,
+    RunId,
     SchemaId,
     StepId,
     is_prompt_id,
     is_schema_id,
 )
-from shared.domain.jobs import JobRecord, JobState, parse_job_record
+from shared.domain.job_documents import (
+    JobRecordInvalid,
+    create_job,
+    parse_job_record,
+    update_job,
+)
+from shared.domain.jobs import JobRecord, JobState
 from shared.domain.messages import JobMessage
 from shared.domain.steps import StepMove, StepStatus, advance_step
 from shared.domain.times import rfc3339
@@ -130,21 +137,46 @@ def plan_claim(
         changes[step_field(step_id, "status")] = str(status)
         timing = step_field(step_id, "outputs", "execution", "timing")
         changes[timing] = {"startedAt": rfc3339(now)}
-        record = JobRecord(
-            run_id=run.run_id,
-            step_id=step_id,
-            claim_id=claim_id,
-            event_id=event_id,
-            claimed_at=now,
-            state=JobState.QUEUED,
-            wake_at=now + QUEUED_FOR,
-        )
         stored = stored_jobs.get(step_id)
-        records.append(record.update(stored.version) if stored else record.create())
+        record = _claimed(run.run_id, step_id, stored, claim_id, event_id, now)
+        records.append(update_job(record, stored.version) if stored else create_job(record))
         jobs.append(job_message(record, data))
     return Claim(
         writes=(Update(ref=run_ref, changes=changes, guard=guard), *records), jobs=tuple(jobs)
     )
+
+
+def _claimed(
+    run_id: RunId,
+    step_id: StepId,
+    stored: Snapshot | None,
+    claim_id: ClaimId,
+    event_id: str,
+    now: datetime,
+) -> JobRecord:
+    former = readable_job(stored)
+    wake_at = now + QUEUED_FOR
+    if former is not None:
+        return former.claimed_again(
+            claim_id=claim_id, event_id=event_id, now=now, wake_at=wake_at
+        )
+    return JobRecord(
+        run_id=run_id,
+        step_id=step_id,
+        claim_id=claim_id,
+        event_id=event_id,
+        claimed_at=now,
+        state=JobState.QUEUED,
+        wake_at=wake_at,
+    )
+
+
+def readable_job(snapshot: Snapshot | None) -> JobRecord | None:
+    """The stored record; None without one, or for one that this worker did not write."""
+    try:
+        return parse_job_record(snapshot.data) if snapshot else None
+    except JobRecordInvalid:
+        return None
 
 
 def job_message(record: JobRecord, data: Mapping[str, Any]) -> JobMessage:
@@ -188,11 +220,12 @@ def jobs_to_publish(
     Those of this very delivery (the claim was applied, its answer was lost), and those that
     an earlier delivery of this event claimed and did not live to publish.
     """
-    records = [parse_job_record(snapshot.data) for snapshot in snapshots]
+    records = [readable_job(snapshot) for snapshot in snapshots]
     return tuple(
         job_message(record, data)
         for record in records
-        if record.state is JobState.QUEUED
+        if record is not None
+        and record.state is JobState.QUEUED
         and (
             record.claim_id == claim_id
             or (record.event_id == event_id and now - record.claimed_at >= PUBLISH_GRACE)

@@ -1,9 +1,9 @@
 """The dispatcher's one use case: an event in; claimed steps and published jobs out."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 from dispatcher.change import DocumentState, EventUnreadable, decode_change
@@ -26,7 +26,7 @@ from shared.domain.errors import (
 )
 from shared.domain.flow_run import FlowRun, parse_flow_run
 from shared.domain.identifiers import ClaimId, StepId
-from shared.domain.jobs import job_ref
+from shared.domain.job_documents import job_ref
 from shared.domain.messages import JobMessage
 from shared.domain.trace import TRACEPARENT, TraceContext, parse_traceparent, trace_of_event
 from shared.events import Event, EventLogger
@@ -80,6 +80,7 @@ class Dispatcher:
     log: EventLogger
     settings: DispatcherSettings
     new_id: Callable[[], str]
+    random: Random = field(default_factory=Random)
 
     async def handle(self, attributes: Mapping[str, str], data: bytes) -> None:
         """Handle one CloudEvent, given its context attributes and its data.
@@ -157,7 +158,7 @@ class Dispatcher:
             outcome = await self._commit(claim, attempt, log)
             if outcome:
                 return published + await self._publish(claim.jobs, cause)
-            await asyncio.sleep(random.uniform(0, _MAX_JITTER_SECONDS) * attempt)  # noqa: S311
+            await asyncio.sleep(self.random.uniform(0, _MAX_JITTER_SECONDS) * attempt)
             fresh = await self._read(view.run, seen, log)
             if fresh is None:
                 return published

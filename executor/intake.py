@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from shared.domain.documents import Snapshot
 from shared.domain.jobs import JobRecord
 from shared.domain.messages import JobMessage
 from shared.domain.steps import StepStatus
@@ -53,10 +54,14 @@ class Abandon:
 class GiveUp:
     """End the step: the attempt budget is spent, and the last holder did not live to say so."""
 
+    run: Snapshot
+
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """Take the lease and work."""
+    """Take the lease and work on this run's step."""
+
+    run: Snapshot
 
 
 Decision: TypeAlias = Ignore | Defer | Abandon | GiveUp | Proceed
@@ -66,7 +71,7 @@ def decide(  # noqa: PLR0911 -- one return per row of the decision
     *,
     message: JobMessage,
     job: JobRecord | None,
-    run: Mapping[str, Any] | None,
+    run: Snapshot | None,
     max_attempts: int,
     now: datetime,
 ) -> Decision:
@@ -79,12 +84,14 @@ def decide(  # noqa: PLR0911 -- one return per row of the decision
         return Ignore(Idle.ALREADY_FINAL)
     if job.leased_at(now):
         return Ignore(Idle.LEASE_HELD)
-    gone = nothing_to_work_on(run, message.step_id)
+    if run is None:
+        return Abandon(Gone.RUN_MISSING)
+    gone = nothing_to_work_on(run.data, message.step_id)
     if gone is not None:
         return Abandon(gone)
     if job.not_before is not None and now < job.not_before:
         return Defer(job.not_before)
-    return GiveUp() if job.attempt >= max_attempts else Proceed()
+    return GiveUp(run) if job.attempt >= max_attempts else Proceed(run)
 
 
 def nothing_to_work_on(run: Mapping[str, Any] | None, step_id: str) -> Gone | None:

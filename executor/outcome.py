@@ -7,12 +7,10 @@ from typing import Any, TypeAlias
 
 from executor.ports import ModelAnswer
 from shared.domain.artifacts import CONTENT_TYPE, GcsUri
-from shared.domain.documents import DocumentRef, FieldPath, Update, Version, Write
+from shared.domain.documents import FieldPath, Snapshot, Version, Write
 from shared.domain.errors import StepError
-from shared.domain.flow_run import step_field
-from shared.domain.jobs import JobMove, JobRecord, LastError
-from shared.domain.steps import StepMove, StepStatus, advance_step
-from shared.domain.times import milliseconds, parse_time, rfc3339
+from shared.domain.finalize import ending_writes
+from shared.domain.jobs import JobRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +18,13 @@ class StoredReport:
     """A report that stands at the step's place."""
 
     uri: GcsUri
-    #: Set when it was there before: the model was not called for it.
-    reused: bool
     sha256: str | None
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """The report stands."""
+    """The report stands; without an answer, it stood there before and cost no call."""
 
     report: StoredReport
     answer: ModelAnswer | None
@@ -45,83 +41,69 @@ class Failed:
 Outcome: TypeAlias = Succeeded | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The instance is being stopped: the job goes back for the next delivery."""
+
+
 def finalize_writes(
     *,
     outcome: Outcome,
-    run_ref: DocumentRef,
-    run_version: Version,
+    run: Snapshot,
     job: JobRecord,
     job_version: Version,
-    started_at: datetime,
     now: datetime,
-    keep_closed: timedelta,
+    keep_for: timedelta,
 ) -> tuple[Write, ...]:
-    """One commit: the step's outcome, and the closing of its job."""
-    succeeded = isinstance(outcome, Succeeded)
-    step_move = StepMove.SUCCEED if succeeded else StepMove.FAIL
-    job_move = JobMove.SUCCEED if succeeded else JobMove.FAIL
-    error = None if isinstance(outcome, Succeeded) else last_error(outcome.error)
-    closed = job.close(job_move, expire_at=now + keep_closed, error=error)
-    status = advance_step(StepStatus.RUNNING, step_move)
-    changes: dict[FieldPath, Any] = {
-        step_field(job.step_id, "status"): str(status),
-        step_field(job.step_id, "finishedAt"): rfc3339(now),
-        _execution(job, "timing"): {
-            "startedAt": rfc3339(started_at),
-            "finishedAt": rfc3339(now),
-            "durationMs": milliseconds(now - started_at),
-        },
-    }
+    """One commit: the step's outcome, and the closing of its job; see `ending_writes`."""
+    outputs: dict[FieldPath, Any] = {}
     if outcome.answer is not None:
-        changes[_execution(job, "llm")] = _llm(outcome.answer, job.llm_calls)
+        outputs[_execution("llm")] = _llm(outcome.answer, job.llm_calls)
     if isinstance(outcome, Succeeded):
-        changes.update(_success(outcome.report, job))
-    else:
-        changes[step_field(job.step_id, "error")] = outcome.error.as_document()
-    return (Update(ref=run_ref, changes=changes, guard=run_version), closed.update(job_version))
+        outputs.update(_success(outcome))
+    return ending_writes(
+        error=outcome.error if isinstance(outcome, Failed) else None,
+        run=run,
+        job=job,
+        job_version=job_version,
+        now=now,
+        keep_for=keep_for,
+        outputs=outputs,
+    )
 
 
-def last_error(error: StepError) -> LastError:
-    """The error as the job record keeps it."""
-    return LastError(code=str(error.code), message=error.message)
-
-
-def step_started_at(run: Mapping[str, Any], job: JobRecord) -> datetime:
-    """When the claim started the step; its writer was the dispatcher."""
-    value: Any = run
-    for name in step_field(job.step_id, "outputs", "execution", "timing", "startedAt"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return parse_time(value) or job.claimed_at
-
-
-def _success(report: StoredReport, job: JobRecord) -> dict[FieldPath, Any]:
-    changes: dict[FieldPath, Any] = {
-        step_field(job.step_id, "outputs", "gcs_uri"): str(report.uri)
-    }
+def _success(outcome: Succeeded) -> dict[FieldPath, Any]:
+    report = outcome.report
     artifact = {
         "contentType": CONTENT_TYPE,
         "sha256": report.sha256,
         "bytes": report.size_bytes,
     }
-    changes[_execution(job, "artifact")] = {
-        name: value for name, value in artifact.items() if value is not None
+    outputs: dict[FieldPath, Any] = {
+        ("outputs", "gcs_uri"): str(report.uri),
+        _execution("artifact"): _present(artifact),
     }
-    if report.reused:
-        changes[_execution(job, "reused")] = True
-    return changes
+    if outcome.answer is None:
+        outputs[_execution("reused")] = True
+    return outputs
 
 
 def _llm(answer: ModelAnswer, calls: int) -> dict[str, Any]:
-    fields = {
-        "finishReason": answer.finish_reason,
-        "modelVersion": answer.model_version,
-        "usageMetadata": answer.usage,
-        "requestId": answer.response_id,
-        "attempts": {"total": calls},
-        "safety": list(answer.safety) or None,
-    }
+    return _present(
+        {
+            "finishReason": answer.finish_reason,
+            "modelVersion": answer.model_version,
+            "usageMetadata": answer.usage,
+            "requestId": answer.response_id,
+            "attempts": {"total": calls},
+            "safety": list(answer.safety) or None,
+        }
+    )
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _execution(job: JobRecord, name: str) -> FieldPath:
-    return step_field(job.step_id, "outputs", "execution", name)
+def _execution(name: str) -> FieldPath:
+    return ("outputs", "execution", name)

@@ -1,47 +1,38 @@
 """The executor's one use case: a job message in; a report stored, a step finalized."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
+from random import Random
 from typing import assert_never
 
-from executor.intake import (
-    Abandon,
-    Decision,
-    Defer,
-    GiveUp,
-    Idle,
-    Ignore,
-    Proceed,
-    decide,
-    nothing_to_work_on,
-)
+from executor.calling import ModelCaller
+from executor.finalizing import Finalizer
+from executor.inputs import InputReader
+from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proceed, decide
+from executor.invocation import Invocation
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
-from executor.outcome import (
-    Failed,
-    Outcome,
-    Succeeded,
-    finalize_writes,
-    last_error,
-    step_started_at,
-)
+from executor.outcome import Failed, Interrupted, Outcome, Succeeded
 from executor.ports import LanguageModel, ObjectStore
 from executor.push import Delivery, PushUnreadable, parse_push
-from executor.settings import ExecutorSettings
-from executor.work import ReportJob, Work, WorkFailed
+from executor.report_store import ReportStore
+from executor.settings import CallPolicy, ExecutorSettings
+from executor.work import Work, WorkFailed
 from shared.domain.deadline import Deadline
-from shared.domain.documents import DocumentRef, Snapshot, Version
+from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import (
-    AttemptsExhausted,
+    CallOutcomeUnknown,
     FirestoreFinalizeFailed,
     FirestoreUnavailable,
+    RetryableError,
     StepError,
 )
+from shared.domain.finalize import exhausted, last_error
 from shared.domain.identifiers import RunId
-from shared.domain.jobs import JobMove, JobRecord, JobRecordInvalid, job_ref, parse_job_record
+from shared.domain.job_documents import JobRecordInvalid, job_ref, parse_job_record
+from shared.domain.jobs import JobRecord
 from shared.domain.messages import (
     JobMessage,
     MessageUnreadable,
@@ -50,21 +41,11 @@ from shared.domain.messages import (
 )
 from shared.domain.trace import TRACEPARENT, parse_traceparent
 from shared.events import Event, EventLogger
-from shared.ports import (
-    Clock,
-    Conflict,
-    DocumentStore,
-    Queue,
-    QueueUnavailable,
-    StoreUnavailable,
-)
+from shared.ports import Clock, DocumentStore, Queue, QueueUnavailable, StoreUnavailable
 
-#: Many steps of one run may end at once; each loser reads back and tries again.
-MAX_FINALIZE_TRIES = 20
-_MAX_JITTER_SECONDS = 0.25
-#: Wait before another attempt, doubled with each.
-_FIRST_BACKOFF = timedelta(seconds=1)
-_LONGEST_BACKOFF = timedelta(seconds=600)
+#: Bound of the wait before another attempt, doubled with each.
+_FIRST_BACKOFF_SECONDS = 2.0
+_LONGEST_BACKOFF_SECONDS = 600.0
 _DEAD_LETTER_REASON = "workerReason"
 
 
@@ -90,6 +71,9 @@ class Executor:
     log: EventLogger
     settings: ExecutorSettings
     new_id: Callable[[], str]
+    random: Random = field(default_factory=Random)
+    #: Set when the instance is being stopped: jobs are handed over, and no more are taken.
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, body: bytes) -> int:
         """Handle one push request; the HTTP status that answers it.
@@ -97,6 +81,8 @@ class Executor:
         204 acknowledges the message, 503 asks for it again, 400 says that the request is no
         Pub/Sub push.
         """
+        if self.draining.is_set():
+            return HTTPStatus.SERVICE_UNAVAILABLE
         try:
             delivery = parse_push(body)
         except PushUnreadable as problem:
@@ -141,7 +127,7 @@ class Executor:
         decision: Decision = decide(
             message=message,
             job=view.record,
-            run=view.run.data if view.run else None,
+            run=view.run,
             max_attempts=self.settings.limits.max_attempts,
             now=self.clock.now(),
         )
@@ -155,15 +141,15 @@ class Executor:
                 return HTTPStatus.NO_CONTENT
             case Defer(not_before=not_before):
                 log.info(Event.JOB_DEFERRED, notBefore=not_before)
-                return HTTPStatus.SERVICE_UNAVAILABLE
+                return HTTPStatus.NO_CONTENT
             case Abandon(reason=abandoned):
                 log.info(Event.JOB_NOOP, reason=abandoned)
                 await self._abandon(view)
                 return HTTPStatus.NO_CONTENT
-            case GiveUp():
-                return await self._give_up(view, deadline, log)
-            case Proceed():
-                return await self._proceed(view, deadline, log)
+            case GiveUp(run=run):
+                return await self._give_up(view, run, deadline, log)
+            case Proceed(run=run):
+                return await self._proceed(view, run, deadline, log)
             case _:
                 assert_never(decision)
 
@@ -196,172 +182,130 @@ class Executor:
         except StoreUnavailable as problem:
             raise FirestoreUnavailable(f"reading failed: {problem}") from None
 
-    async def _proceed(self, view: _View, deadline: Deadline, log: EventLogger) -> int:
-        if view.run is None:
-            return HTTPStatus.NO_CONTENT
+    async def _proceed(
+        self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
+    ) -> int:
         job = self._held(view)
+        reserve = (
+            self.settings.call_policy is CallPolicy.AT_LEAST_ONCE
+            and view.record.llm_calls < self.settings.limits.max_llm_calls
+        )
         try:
-            await job.acquire(max_llm_calls=self.settings.limits.max_llm_calls)
+            await job.acquire(reserve_call=reserve)
         except LeaseLost:
             log.info(Event.JOB_NOOP, reason=Idle.LEASE_HELD)
             return HTTPStatus.NO_CONTENT
         log = log.bind(attempt=job.record.attempt)
         log.info(Event.LEASE_ACQUIRED, claimId=job.record.claim_id)
+        invocation = self._invocation(view, run, job, deadline, log)
         try:
-            outcome = await self._work(view, view.run, job, deadline, log)
-            return await self._end(outcome, view, view.run, job, deadline, log)
+            outcome = await self._work(invocation)
+            return await self._end(outcome, invocation)
         except LeaseLost:
             log.warning(Event.LEASE_LOST, claimId=job.record.claim_id)
             return HTTPStatus.NO_CONTENT
 
-    async def _work(
-        self, view: _View, run: Snapshot, job: HeldJob, deadline: Deadline, log: EventLogger
-    ) -> Outcome:
-        """Work while the lease is kept; losing it cancels the work at once."""
-        work = Work(
-            objects=self.objects,
-            model=self.model,
-            clock=self.clock,
-            settings=self.settings,
-            read_documents=self.read_documents,
-        )
-        report = ReportJob(
-            run=run, registry=view.registry, held=job, deadline=deadline, log=log
-        )
-        working = asyncio.create_task(work.make_report(report))
-        keeping = asyncio.create_task(job.keep(self.settings.limits.renew_every))
+    async def _work(self, invocation: Invocation) -> Outcome | Interrupted:
+        """Work while the lease is kept; losing it, or being stopped, cancels the work."""
+        held = invocation.held
+        working = asyncio.create_task(self._worker.make_report(invocation))
+        keeping = asyncio.create_task(held.keep(self.settings.limits.renew_every))
+        stopping = asyncio.create_task(self.draining.wait())
+        tasks = (working, keeping, stopping)
         try:
-            await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
             if keeping.done():
                 keeping.result()
-            return await working
+            return Interrupted()
         except WorkFailed as failure:
             return Failed(error=failure.error, answer=failure.answer)
         finally:
-            for task in (working, keeping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(working, keeping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _end(
-        self,
-        outcome: Outcome,
-        view: _View,
-        run: Snapshot,
-        job: HeldJob,
-        deadline: Deadline,
-        log: EventLogger,
-    ) -> int:
+    async def _end(self, outcome: Outcome | Interrupted, work: Invocation) -> int:
+        """Finalize, or give the job back where another attempt is allowed."""
+        record = work.held.settled
+        may_call_again = (
+            self.settings.call_policy is CallPolicy.AT_LEAST_ONCE or not record.call_open
+        )
+        if isinstance(outcome, Interrupted):
+            if may_call_again:
+                await self._hand_over(work)
+                return HTTPStatus.SERVICE_UNAVAILABLE
+            outcome = Failed(error=CallOutcomeUnknown("stopped in the middle of a call"))
         limits = self.settings.limits
         if (
             isinstance(outcome, Failed)
             and outcome.error.retryable
-            and job.record.attempt < limits.max_attempts
+            and record.attempt < limits.max_attempts
+            and record.llm_calls < limits.max_llm_calls
+            and may_call_again
         ):
-            await self._release(outcome.error, job, log)
+            await self._release(outcome.error, work)
             return HTTPStatus.SERVICE_UNAVAILABLE
-        await self._finalize(outcome, view.record, run, job, deadline, log)
+        await self._finalizer.finish(outcome, work.run, work.held, work.deadline, work.log)
         return HTTPStatus.NO_CONTENT
 
-    async def _release(self, error: StepError, job: HeldJob, log: EventLogger) -> None:
-        """Give the job back for another attempt."""
-        backoff = min(_FIRST_BACKOFF * 2 ** (job.record.attempt - 1), _LONGEST_BACKOFF)
+    async def _release(self, error: StepError, work: Invocation) -> None:
+        """Give the job back for another attempt, not before its backoff is over."""
+        now = self.clock.now()
         asked = getattr(error, "retry_after", None) or timedelta(0)
-        not_before = self.clock.now() + max(backoff, asked)
-        await job.update(
-            lambda _: job.settled.release(not_before=not_before, error=last_error(error))
-        )
-        log.warning(Event.JOB_DEFERRED, error.message, code=error.code, notBefore=not_before)
-
-    async def _give_up(self, view: _View, deadline: Deadline, log: EventLogger) -> int:
-        if view.run is None:
-            return HTTPStatus.NO_CONTENT
-        last = view.record.last_error
-        error = AttemptsExhausted(
-            f"{view.record.attempt} attempts began and none ended",
-            details={"lastCode": last.code, "lastMessage": last.message} if last else None,
-        )
-        job = self._held(view)
-        try:
-            await self._finalize(
-                Failed(error=error), view.record, view.run, job, deadline, log, leased=False
+        not_before = now + asked + self._backoff(work.held.record.attempt)
+        await work.held.update(
+            lambda _: work.held.settled.release(
+                now=now, not_before=not_before, error=last_error(error)
             )
+        )
+        work.log.warning(
+            Event.JOB_DEFERRED, error.message, code=error.code, notBefore=not_before
+        )
+
+    async def _hand_over(self, work: Invocation) -> None:
+        """Give the job back at once: whoever gets the next delivery goes on."""
+        now = self.clock.now()
+        await work.held.update(
+            lambda _: work.held.settled.release(now=now, not_before=now, error=None)
+        )
+        work.log.warning(Event.JOB_DEFERRED, "the instance is being stopped", notBefore=now)
+
+    def _backoff(self, attempt: int) -> timedelta:
+        """Full jitter below a bound that doubles with every attempt."""
+        longest = min(_FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
+        return timedelta(seconds=self.random.uniform(0, longest))
+
+    async def _give_up(
+        self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
+    ) -> int:
+        """End a job whose last allowed attempt died; a report that it stored still counts."""
+        job = self._held(view)
+        invocation = self._invocation(view, run, job, deadline, log)
+        try:
+            report = await self._worker.recovered(invocation)
+        except RetryableError as problem:
+            log.warning(Event.JOB_DEFERRED, problem.message, code=problem.code)
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        except StepError:
+            report = None
+        outcome: Outcome = (
+            Succeeded(report=report, answer=None)
+            if report is not None
+            else Failed(error=exhausted(view.record))
+        )
+        try:
+            await self._finalizer.finish(outcome, run, job, deadline, log, leased=False)
         except LeaseLost:
             log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
         return HTTPStatus.NO_CONTENT
-
-    async def _finalize(
-        self,
-        outcome: Outcome,
-        claimed: JobRecord,
-        run: Snapshot,
-        job: HeldJob,
-        deadline: Deadline,
-        log: EventLogger,
-        *,
-        leased: bool = True,
-    ) -> None:
-        """Write the outcome; while others write the run too, read back and try again."""
-        started_at = step_started_at(run.data, claimed)
-        run_version = run.version
-        for attempt in range(1, MAX_FINALIZE_TRIES + 1):
-            if deadline.remaining(self.clock.monotonic()) <= 0:
-                break
-            writes = finalize_writes(
-                outcome=outcome,
-                run_ref=run.ref,
-                run_version=run_version,
-                job=job.settled,
-                job_version=job.version,
-                started_at=started_at,
-                now=self.clock.now(),
-                keep_closed=self.settings.limits.keep_closed_jobs,
-            )
-            try:
-                await self.documents.commit(writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
-            except (Conflict, StoreUnavailable):
-                await asyncio.sleep(random.uniform(0, _MAX_JITTER_SECONDS * attempt))  # noqa: S311
-                fresh = await self._current(run.ref, job, log, leased=leased)
-                if fresh is None:
-                    return
-                run_version = fresh
-            else:
-                self._log_outcome(outcome, job, log)
-                return
-        raise FirestoreFinalizeFailed("the outcome could not be written in time")
-
-    async def _current(
-        self, run_ref: DocumentRef, job: HeldJob, log: EventLogger, *, leased: bool
-    ) -> Version | None:
-        """The run's version to finalize on; None when the step has ended already."""
-        run, stored = await self.read_documents([run_ref, job.record.ref])
-        if stored is None:
-            raise LeaseLost
-        record = parse_job_record(stored.data)
-        if record.claim_id != job.record.claim_id:
-            raise LeaseLost
-        if record.closed:
-            log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
-            return None
-        if leased:
-            job.adopt(record, stored.version)
-        elif stored.version != job.version:
-            raise LeaseLost
-        gone = nothing_to_work_on(run.data if run else None, record.step_id)
-        if gone is not None or run is None:
-            log.info(Event.JOB_NOOP, reason=gone)
-            await job.update(self._abandoned)
-            return None
-        return run.version
 
     async def _abandon(self, view: _View) -> None:
         try:
-            await self._held(view).update(self._abandoned)
+            await self._held(view).update(self._finalizer.abandoned)
         except LeaseLost:
             return  # Changed by somebody else meanwhile, who then answers for it.
-
-    def _abandoned(self, record: JobRecord) -> JobRecord:
-        expire_at = self.clock.now() + self.settings.limits.keep_closed_jobs
-        return record.close(JobMove.ABANDON, expire_at=expire_at)
 
     def _held(self, view: _View) -> HeldJob:
         return HeldJob(
@@ -373,21 +317,42 @@ class Executor:
             lease_for=self.settings.limits.lease,
         )
 
-    def _log_outcome(self, outcome: Outcome, job: HeldJob, log: EventLogger) -> None:
-        if isinstance(outcome, Succeeded):
-            log.info(
-                Event.STEP_COMPLETED,
-                uri=str(outcome.report.uri),
-                reused=outcome.report.reused,
-                llmCalls=job.settled.llm_calls,
-            )
-        else:
-            log.error(
-                Event.STEP_FAILED,
-                outcome.error.message,
-                code=outcome.error.code,
-                llmCalls=job.settled.llm_calls,
-            )
+    def _invocation(
+        self, view: _View, run: Snapshot, job: HeldJob, deadline: Deadline, log: EventLogger
+    ) -> Invocation:
+        return Invocation(
+            run=run,
+            registry=view.registry,
+            held=job,
+            deadline=deadline,
+            clock=self.clock,
+            log=log,
+        )
+
+    @property
+    def _worker(self) -> Work:
+        return Work(
+            objects=self.objects,
+            caller=ModelCaller(
+                model=self.model, clock=self.clock, settings=self.settings, random=self.random
+            ),
+            inputs=InputReader(
+                clock=self.clock, settings=self.settings, read_documents=self.read_documents
+            ),
+            reports=ReportStore(objects=self.objects),
+            clock=self.clock,
+            settings=self.settings,
+        )
+
+    @property
+    def _finalizer(self) -> Finalizer:
+        return Finalizer(
+            documents=self.documents,
+            read_documents=self.read_documents,
+            clock=self.clock,
+            random=self.random,
+            keep_for=self.settings.limits.keep_closed_jobs,
+        )
 
     def _run_ref(self, run_id: RunId) -> DocumentRef:
         return DocumentRef(self.settings.shared.flow_runs, run_id)

@@ -31,6 +31,13 @@ class HashPolicy(StrEnum):
     ENFORCE = "enforce"
 
 
+class CallPolicy(StrEnum):
+    """What is promised about paid model calls when an attempt dies in the middle of one."""
+
+    AT_LEAST_ONCE = "at_least_once"  #: The successor calls again, within the call budget.
+    AT_MOST_ONCE = "at_most_once"  #: The step ends as CALL_OUTCOME_UNKNOWN.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeminiSettings:
     """How to reach the model."""
@@ -83,6 +90,7 @@ class ExecutorSettings:
     invocation_seconds: int
     finalize_seconds: int
     hash_policy: HashPolicy
+    call_policy: CallPolicy
     limits: Limits
 
 
@@ -109,6 +117,7 @@ def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
         ),
         finalize_seconds=reader.integer("FINALIZE_BUDGET_SECONDS", 60, minimum=1, maximum=600),
         hash_policy=reader.choice("SCHEMA_HASH_POLICY", HashPolicy, HashPolicy.WARN),
+        call_policy=reader.choice("CALL_POLICY", CallPolicy, CallPolicy.AT_LEAST_ONCE),
         limits=_limits(reader),
     )
     reader.require(

@@ -1,8 +1,11 @@
 """The composition root: the one place that knows the concrete adapters."""
 
+import asyncio
 import functools
 import os
+import signal
 import uuid
+from types import FrameType
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -39,6 +42,8 @@ def executor() -> Executor:
     configured = settings()
     shared, clock = configured.shared, SystemClock()
     firestore = AsyncClient(project=shared.project, database=shared.database)
+    draining = asyncio.Event()
+    _set_on_sigterm(draining)
     return Executor(
         documents=FirestoreDocuments(firestore),
         objects=GcsObjects(_storage_client(shared.project)),
@@ -53,7 +58,25 @@ def executor() -> Executor:
         ),
         settings=configured,
         new_id=lambda: uuid.uuid4().hex,
+        draining=draining,
     )
+
+
+def _set_on_sigterm(event: asyncio.Event) -> None:
+    """Have SIGTERM set the event, beside what the server does about the signal.
+
+    An instance gets 10 seconds from there
+    (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
+    """
+    loop = asyncio.get_running_loop()
+    server_handler = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(event.set)
+        if callable(server_handler):
+            server_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _storage_client(project: str) -> StorageClient:

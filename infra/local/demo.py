@@ -10,7 +10,7 @@ from infra.local.scenario.model import Expectation, Scenario
 from infra.local.state_file import Backend
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.identifiers import RunId, StepId
-from shared.domain.jobs import job_ref
+from shared.domain.job_documents import job_ref
 from shared.domain.steps import StepStatus
 
 WAIT_SECONDS = 120.0

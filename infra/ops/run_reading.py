@@ -10,7 +10,7 @@ from shared.adapters.clock import SystemClock
 from shared.domain.documents import DocumentRef
 from shared.domain.flow_run import LLM_REPORT
 from shared.domain.identifiers import RunId, StepId, is_run_id, is_step_id
-from shared.domain.jobs import job_ref
+from shared.domain.job_documents import job_ref
 from shared.ports import Clock
 
 CALL_SECONDS = 15.0

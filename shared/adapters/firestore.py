@@ -20,7 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.domain.documents import DELETE, Create, DocumentRef, Snapshot, Version, Write
 from shared.domain.flow_run import RunStatus
-from shared.domain.jobs import COLLECTION as JOBS
+from shared.domain.job_documents import COLLECTION as JOBS
 from shared.ports import Conflict, StoreUnavailable
 
 _T = TypeVar("_T")

@@ -12,6 +12,10 @@ CONTENT_TYPE = "application/json"
 MAX_OBJECT_NAME_BYTES = 1_024
 #: Object metadata: the digest of everything that the report was made from.
 INPUT_DIGEST_KEY = "input-digest"
+#: Object metadata: the claim under which the report was made.
+CLAIM_KEY = "claim-id"
+#: Object metadata: the SHA-256 of the report's bytes.
+SHA256_KEY = "sha256"
 
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -13,6 +13,7 @@
         ├── InvalidStructuredOutput       INVALID_STRUCTURED_OUTPUT
         ├── ArtifactConflict              ARTIFACT_CONFLICT
         ├── AttemptsExhausted             ATTEMPTS_EXHAUSTED
+        ├── CallOutcomeUnknown            CALL_OUTCOME_UNKNOWN
         └── RetryableError                another attempt may succeed
             ├── TimeBudgetExceeded        TIME_BUDGET_EXCEEDED
             ├── GeminiRequestFailed       GEMINI_REQUEST_FAILED
@@ -54,6 +55,7 @@ class ErrorCode(StrEnum):
     FIRESTORE_UNAVAILABLE = "FIRESTORE_UNAVAILABLE"
     ARTIFACT_CONFLICT = "ARTIFACT_CONFLICT"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+    CALL_OUTCOME_UNKNOWN = "CALL_OUTCOME_UNKNOWN"
 
 
 #: Longest message that is stored in a document, in characters.
@@ -189,6 +191,16 @@ class AttemptsExhausted(StepError):
     """
 
     code = ErrorCode.ATTEMPTS_EXHAUSTED
+
+
+class CallOutcomeUnknown(StepError):
+    """A model call began and whether it was answered, and billed, is not known.
+
+    CALL_POLICY=at_most_once forbids a second call. Look at the provider's usage, then rerun
+    the step to pay for another call.
+    """
+
+    code = ErrorCode.CALL_OUTCOME_UNKNOWN
 
 
 class RetryableError(StepError):

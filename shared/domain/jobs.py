@@ -2,20 +2,22 @@
 
 Everything that decides a job's state stands in this module. The record belongs to the
 worker alone and nothing triggers on it; the message that travels through Pub/Sub is only
-a wake-up call, the record is the truth.
+a wake-up call, the record is the truth. How it is stored: `job_documents`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-from shared.domain.documents import DELETE, Create, DocumentRef, FieldPath, Update, Version
-from shared.domain.identifiers import ClaimId, RunId, StepId, job_id
+from shared.domain.attempts import (
+    MAX_ATTEMPTS_KEPT,
+    Attempt,
+    CallPurpose,
+    ModelCall,
+    OperatorAct,
+)
+from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.steps import IllegalMove
-
-COLLECTION = "llm_jobs"
 
 
 class JobState(StrEnum):
@@ -92,10 +94,6 @@ class LastError:
     message: str
 
 
-class JobRecordInvalid(ValueError):
-    """The stored record is not one that this worker wrote."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """One claim of one step, and the work on it."""
@@ -106,10 +104,23 @@ class JobRecord:
     event_id: str
     claimed_at: datetime
     state: JobState
+    #: From 1; grows when the step is made READY again and claimed anew.
+    claim_number: int = 1
     #: Leases taken under this claim; written before the work that it counts.
     attempt: int = 0
     #: Model calls begun under this claim; written before the call that it counts.
     llm_calls: int = 0
+    #: A booked call that may have to be paid for and left no report so far: under way,
+    #: answered, or lost with its caller.
+    call_open: bool = False
+    #: The one repair call of this claim was booked.
+    repair_used: bool = False
+    #: A call begun in the background at the provider, whose answer can still be fetched.
+    interaction: str | None = None
+    #: How often the sweep woke the job since its last lease.
+    wakes: int = 0
+    #: The digest of the effective inputs, once they were read.
+    input_digest: str | None = None
     lease: Lease | None = None
     #: Earliest next attempt, after a retryable failure.
     not_before: datetime | None = None
@@ -118,16 +129,20 @@ class JobRecord:
     last_error: LastError | None = None
     #: When Firestore's TTL policy may delete the closed record.
     expire_at: datetime | None = None
-
-    @property
-    def ref(self) -> DocumentRef:
-        """Where the record is stored."""
-        return job_ref(self.run_id, self.step_id)
+    #: The latest attempts under this claim, the oldest first.
+    history: tuple[Attempt, ...] = ()
+    #: What operators did to the step, under this and former claims.
+    operator_acts: tuple[OperatorAct, ...] = ()
 
     @property
     def closed(self) -> bool:
         """Whether nothing more is done under this claim."""
         return self.state in CLOSED_STATES
+
+    @property
+    def may_have_artifact(self) -> bool:
+        """Whether somebody may have stored the step's report before the present attempt."""
+        return self.attempt > 1 or self.claim_number > 1
 
     def leased_at(self, now: datetime) -> bool:
         """Whether a holder is believed alive."""
@@ -137,16 +152,35 @@ class JobRecord:
             and now < self.lease.expires_at
         )
 
+    def claimed_again(
+        self, *, claim_id: ClaimId, event_id: str, now: datetime, wake_at: datetime
+    ) -> "JobRecord":
+        """The record of a new claim of the same step, which fences off the former one."""
+        return JobRecord(
+            run_id=self.run_id,
+            step_id=self.step_id,
+            claim_id=claim_id,
+            event_id=event_id,
+            claimed_at=now,
+            state=advance_job(self.state, JobMove.CLAIM),
+            claim_number=self.claim_number + 1,
+            wake_at=wake_at,
+            operator_acts=self.operator_acts,
+        )
+
     def take_lease(self, *, owner: str, now: datetime, lease_for: timedelta) -> "JobRecord":
         """The record with one more attempt, held by `owner`."""
         expires_at = now + lease_for
+        attempt = Attempt(number=self.attempt + 1, started_at=now)
         return replace(
             self,
             state=advance_job(self.state, JobMove.LEASE),
-            attempt=self.attempt + 1,
+            attempt=attempt.number,
             lease=Lease(owner=owner, expires_at=expires_at),
             not_before=None,
             wake_at=expires_at,
+            wakes=0,
+            history=(*self.history, attempt)[-MAX_ATTEMPTS_KEPT:],
         )
 
     def renew(self, *, now: datetime, lease_for: timedelta) -> "JobRecord":
@@ -161,11 +195,44 @@ class JobRecord:
             wake_at=expires_at,
         )
 
-    def begin_llm_call(self) -> "JobRecord":
-        """The record that books one more model call."""
-        return replace(self, llm_calls=self.llm_calls + 1)
+    def wake(self, *, wake_at: datetime) -> "JobRecord":
+        """The record of a job whose message is published again, to be looked at once more."""
+        return replace(self, wakes=self.wakes + 1, wake_at=wake_at)
 
-    def release(self, *, not_before: datetime, error: LastError) -> "JobRecord":
+    def book_llm_call(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
+        """The record that counts one more model call, before it begins."""
+        return replace(
+            self,
+            llm_calls=self.llm_calls + 1,
+            call_open=True,
+            repair_used=self.repair_used or purpose is CallPurpose.REPAIR,
+        )
+
+    def unbook_llm_call(self) -> "JobRecord":
+        """The record without the last booked call, which never began."""
+        return replace(self, llm_calls=self.llm_calls - 1, call_open=False)
+
+    def call_cost_nothing(self) -> "JobRecord":
+        """The record after a call that failed without anything to pay for."""
+        return replace(self, call_open=False)
+
+    def note_inputs(self, digest: str) -> "JobRecord":
+        """The record that knows what the report is made from."""
+        return replace(self, input_digest=digest)
+
+    def note_call(self, call: ModelCall) -> "JobRecord":
+        """The record that remembers this call in the present attempt."""
+        return self._with_attempt(self.history[-1].with_call(call)) if self.history else self
+
+    def note_stored(self, now: datetime) -> "JobRecord":
+        """The record that remembers when the present attempt stored the report."""
+        if not self.history:
+            return self
+        return self._with_attempt(replace(self.history[-1], stored_at=now))
+
+    def release(
+        self, *, now: datetime, not_before: datetime, error: LastError | None
+    ) -> "JobRecord":
         """The record given back for another attempt."""
         return replace(
             self,
@@ -173,102 +240,37 @@ class JobRecord:
             lease=None,
             not_before=not_before,
             wake_at=not_before,
-            last_error=error,
+            last_error=error or self.last_error,
+            history=self._ended_history(now, error),
         )
 
     def close(
-        self, move: JobMove, *, expire_at: datetime, error: LastError | None = None
+        self,
+        move: JobMove,
+        *,
+        now: datetime,
+        keep_for: timedelta,
+        error: LastError | None = None,
     ) -> "JobRecord":
-        """The record with nothing left to do."""
+        """The record with nothing left to do, to be deleted after `keep_for`."""
         return replace(
             self,
             state=advance_job(self.state, move),
             lease=None,
+            call_open=False,
+            interaction=None,
             not_before=None,
             wake_at=None,
             last_error=error or self.last_error,
-            expire_at=expire_at,
+            expire_at=now + keep_for,
+            history=self._ended_history(now, error),
         )
 
-    def create(self) -> Create:
-        """The write that stores a first claim's record."""
-        fields = self.as_document()
-        return Create(ref=self.ref, data=fields)
+    def _ended_history(self, now: datetime, error: LastError | None) -> tuple[Attempt, ...]:
+        if not self.history or self.history[-1].ended_at is not None:
+            return self.history
+        code = error.code if error else None
+        return (*self.history[:-1], replace(self.history[-1], ended_at=now, code=code))
 
-    def update(self, guard: Version) -> Update:
-        """The write that brings the stored record to this state, all fields of it."""
-        fields = self.as_document()
-        changes: dict[FieldPath, Any] = {(name,): fields.get(name, DELETE) for name in _FIELDS}
-        return Update(ref=self.ref, changes=changes, guard=guard)
-
-    def as_document(self) -> dict[str, Any]:
-        """The fields as Firestore holds them; absent where there is nothing to say."""
-        document: dict[str, Any] = {
-            "runId": self.run_id,
-            "stepId": self.step_id,
-            "claimId": self.claim_id,
-            "eventId": self.event_id,
-            "claimedAt": self.claimed_at,
-            "state": str(self.state),
-            "attempt": self.attempt,
-            "llmCalls": self.llm_calls,
-            "lease": self.lease
-            and {"owner": self.lease.owner, "expiresAt": self.lease.expires_at},
-            "notBefore": self.not_before,
-            "wakeAt": self.wake_at,
-            "lastError": self.last_error
-            and {"code": self.last_error.code, "message": self.last_error.message},
-            "expireAt": self.expire_at,
-        }
-        return {name: value for name, value in document.items() if value is not None}
-
-
-_FIELDS = (
-    "runId",
-    "stepId",
-    "claimId",
-    "eventId",
-    "claimedAt",
-    "state",
-    "attempt",
-    "llmCalls",
-    "lease",
-    "notBefore",
-    "wakeAt",
-    "lastError",
-    "expireAt",
-)
-
-
-def job_ref(run_id: RunId, step_id: StepId) -> DocumentRef:
-    """Where the job record of a step is stored."""
-    return DocumentRef(COLLECTION, job_id(run_id, step_id))
-
-
-def parse_job_record(data: Mapping[str, Any]) -> JobRecord:
-    """The record that `JobRecord.as_document` stored.
-
-    Raises:
-        JobRecordInvalid: a field is missing or has another type.
-    """
-    try:
-        lease, error = data.get("lease"), data.get("lastError")
-        return JobRecord(
-            run_id=RunId(data["runId"]),
-            step_id=StepId(data["stepId"]),
-            claim_id=ClaimId(data["claimId"]),
-            event_id=data["eventId"],
-            claimed_at=data["claimedAt"],
-            state=JobState(data["state"]),
-            attempt=int(data["attempt"]),
-            llm_calls=int(data["llmCalls"]),
-            lease=lease and Lease(owner=lease["owner"], expires_at=lease["expiresAt"]),
-            not_before=data.get("notBefore"),
-            wake_at=data.get("wakeAt"),
-            last_error=error and LastError(code=error["code"], message=error["message"]),
-            expire_at=data.get("expireAt"),
-        )
-    except (KeyError, TypeError, ValueError) as problem:
-        raise JobRecordInvalid(
-            f"bad job record: {type(problem).__name__} at {problem}"
-        ) from None
+    def _with_attempt(self, attempt: Attempt) -> "JobRecord":
+        return replace(self, history=(*self.history[:-1], attempt))

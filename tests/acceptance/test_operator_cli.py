@@ -23,7 +23,7 @@ from infra.ops.main import app
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.identifiers import RunId, StepId
-from shared.domain.jobs import job_ref
+from shared.domain.job_documents import job_ref
 from tests.conftest import Emulators
 
 RUN_ID = "20260105-090000_BTCUSD_demo"

@@ -8,13 +8,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from shared.domain.documents import Version
 from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.job_documents import job_document, job_ref, parse_job_record, update_job
 from shared.domain.jobs import (
     CLOSED_STATES,
     JobMove,
     JobRecord,
     JobState,
     LastError,
-    parse_job_record,
 )
 from shared.domain.steps import IllegalMove
 
@@ -68,18 +68,18 @@ class JobLife(RuleBasedStateMachine):
     @precondition(lambda self: self.job.state is JobState.RUNNING)
     @rule()
     def call_the_model(self) -> None:
-        self.job = self.job.begin_llm_call()
+        self.job = self.job.book_llm_call()
         self.calls += 1
 
     @precondition(lambda self: self.job.state is JobState.RUNNING)
     @rule(delay=DELAYS)
     def give_back(self, delay: timedelta) -> None:
-        self.job = self.job.release(not_before=self.now + delay, error=ERROR)
+        self.job = self.job.release(now=self.now, not_before=self.now + delay, error=ERROR)
 
     @precondition(lambda self: self.job.state is JobState.RUNNING)
     @rule(move=ENDS)
     def end(self, move: JobMove) -> None:
-        self.job = self.job.close(move, expire_at=self.now + LEASE)
+        self.job = self.job.close(move, now=self.now, keep_for=LEASE)
 
     @precondition(lambda self: self.job.closed)
     @rule(move=ENDS)
@@ -89,9 +89,9 @@ class JobLife(RuleBasedStateMachine):
         with pytest.raises(IllegalMove):
             self.job.renew(now=self.now, lease_for=LEASE)
         with pytest.raises(IllegalMove):
-            self.job.release(not_before=self.now, error=ERROR)
+            self.job.release(now=self.now, not_before=self.now, error=ERROR)
         with pytest.raises(IllegalMove):
-            self.job.close(move, expire_at=self.now)
+            self.job.close(move, now=self.now, keep_for=LEASE)
 
     @invariant()
     def a_lease_is_there_exactly_while_the_job_runs(self) -> None:
@@ -107,8 +107,9 @@ class JobLife(RuleBasedStateMachine):
 
     @invariant()
     def the_stored_form_reads_back(self) -> None:
-        assert parse_job_record(self.job.as_document()) == self.job
-        assert self.job.update(Version(1)).ref == self.job.ref
+        assert parse_job_record(job_document(self.job)) == self.job
+        ref = job_ref(self.job.run_id, self.job.step_id)
+        assert update_job(self.job, Version(1)).ref == ref
 
 
 TestJobLife = JobLife.TestCase

@@ -17,7 +17,7 @@ from shared.domain.documents import (
     Write,
 )
 from shared.domain.flow_run import RunStatus
-from shared.domain.jobs import COLLECTION as JOBS
+from shared.domain.job_documents import COLLECTION as JOBS
 from shared.ports import Conflict, DocumentStore
 
 #: Firestore's times have microseconds.

@@ -7,16 +7,20 @@ import pytest
 
 from shared.domain.documents import DELETE, Version
 from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.job_documents import (
+    JobRecordInvalid,
+    job_document,
+    parse_job_record,
+    update_job,
+)
 from shared.domain.jobs import (
     CLOSED_STATES,
     TRANSITIONS,
     JobMove,
     JobRecord,
-    JobRecordInvalid,
     JobState,
     LastError,
     advance_job,
-    parse_job_record,
 )
 from shared.domain.steps import IllegalMove
 
@@ -88,7 +92,7 @@ def test_only_a_leased_job_is_renewed() -> None:
 
 
 def test_a_job_given_back_waits_for_its_time_and_keeps_why() -> None:
-    job = leased().begin_llm_call().release(not_before=NOW + MINUTE, error=ERROR)
+    job = leased().book_llm_call().release(now=NOW, not_before=NOW + MINUTE, error=ERROR)
 
     assert job.state is JobState.QUEUED
     assert job.not_before == job.wake_at == NOW + MINUTE
@@ -97,7 +101,7 @@ def test_a_job_given_back_waits_for_its_time_and_keeps_why() -> None:
 
 @pytest.mark.parametrize("move", [JobMove.SUCCEED, JobMove.FAIL, JobMove.ABANDON])
 def test_a_closed_job_wakes_nobody_and_is_deleted_some_day(move: JobMove) -> None:
-    job = leased().close(move, expire_at=NOW + MINUTE)
+    job = leased().close(move, now=NOW, keep_for=MINUTE)
 
     assert job.closed
     assert (job.lease, job.not_before, job.wake_at) == (None, None, None)
@@ -105,7 +109,7 @@ def test_a_closed_job_wakes_nobody_and_is_deleted_some_day(move: JobMove) -> Non
 
 
 def test_an_update_deletes_what_the_new_state_does_not_have() -> None:
-    write = leased().close(JobMove.SUCCEED, expire_at=NOW).update(Version(7))
+    write = update_job(leased().close(JobMove.SUCCEED, now=NOW, keep_for=MINUTE), Version(7))
 
     assert write.guard == Version(7)
     assert write.changes["lease",] is DELETE
@@ -118,14 +122,14 @@ def test_an_update_deletes_what_the_new_state_does_not_have() -> None:
     [
         queued(),
         leased(),
-        leased().release(not_before=NOW, error=ERROR),
-        leased().close(JobMove.FAIL, expire_at=NOW, error=ERROR),
+        leased().release(now=NOW, not_before=NOW, error=ERROR),
+        leased().close(JobMove.FAIL, now=NOW, keep_for=MINUTE, error=ERROR),
     ],
     ids=lambda job: str(job.state),
 )
 def test_what_was_stored_is_read_back(job: JobRecord) -> None:
-    assert parse_job_record(job.as_document()) == job
-    assert parse_job_record({**job.as_document(), "unknown": 1}) == job
+    assert parse_job_record(job_document(job)) == job
+    assert parse_job_record({**job_document(job), "unknown": 1}) == job
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,7 @@ def test_what_was_stored_is_read_back(job: JobRecord) -> None:
     ["runId", "stepId", "claimId", "eventId", "claimedAt", "state", "attempt", "llmCalls"],
 )
 def test_a_record_without_a_required_field_is_none_of_ours(name: str) -> None:
-    data = queued().as_document()
+    data = job_document(queued())
     del data[name]
 
     with pytest.raises(JobRecordInvalid, match=name):
@@ -155,4 +159,4 @@ def test_a_record_without_a_required_field_is_none_of_ours(name: str) -> None:
 )
 def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
     with pytest.raises(JobRecordInvalid):
-        parse_job_record({**queued().as_document(), name: value})
+        parse_job_record({**job_document(queued()), name: value})

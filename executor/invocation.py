@@ -1,0 +1,46 @@
+"""What one invocation works with: the leased job, the run as read, the deadline, the log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from executor.lease import HeldJob
+from shared.domain.deadline import Deadline
+from shared.domain.documents import DocumentRef, Snapshot
+from shared.domain.errors import TimeBudgetExceeded
+from shared.events import Event, EventLogger
+from shared.ports import Clock
+
+_SHORTEST_CALL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One leased job with all that was read for it."""
+
+    run: Snapshot
+    registry: Mapping[DocumentRef, Snapshot | None]
+    held: HeldJob
+    deadline: Deadline
+    clock: Clock
+    log: EventLogger
+
+    def seconds_for(
+        self,
+        seconds: float,
+        *,
+        at_least: float = _SHORTEST_CALL_SECONDS,
+        share_of_reserve: float = 0.0,
+    ) -> float:
+        """How long the next call may take, at most `seconds`.
+
+        Storing a report that was paid for may use a share of the finalize reserve.
+
+        Raises:
+            TimeBudgetExceeded: less than `at_least` is left before the reserve begins.
+        """
+        available = self.deadline.available(self.clock.monotonic())
+        allowed = min(seconds, available + share_of_reserve * self.deadline.reserve_seconds)
+        if allowed < at_least:
+            self.log.warning(Event.TIME_BUDGET_EXCEEDED, availableSeconds=available)
+            raise TimeBudgetExceeded(f"{available:.1f} s are left before finalizing")
+        return allowed

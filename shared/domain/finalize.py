@@ -1,0 +1,96 @@
+"""The one commit that ends a step: its outcome on the flow run, and the closing of its job."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.domain.documents import FieldPath, Snapshot, Update, Version, Write
+from shared.domain.errors import AttemptsExhausted, StepError
+from shared.domain.flow_run import step_field
+from shared.domain.identifiers import StepId
+from shared.domain.job_documents import update_job
+from shared.domain.jobs import JobMove, JobRecord, LastError
+from shared.domain.steps import StepMove, StepStatus, advance_step
+from shared.domain.times import milliseconds, parse_time, rfc3339
+
+
+def ending_writes(
+    *,
+    error: StepError | None,
+    run: Snapshot,
+    job: JobRecord,
+    job_version: Version,
+    now: datetime,
+    keep_for: timedelta,
+    outputs: Mapping[FieldPath, Any] | None = None,
+) -> tuple[Write, ...]:
+    """The step SUCCEEDED, or FAILED with the error, and its job closed: all or nothing.
+
+    Both documents are guarded by the versions given, so the caller has checked on these very
+    versions that the step is RUNNING under the job's claim and that the job is its own.
+
+    Args:
+        error: what the step failed with; None when it succeeded.
+        run: the flow run, whose step is RUNNING.
+        job: the record as it stands, not yet closed.
+        job_version: the version in which it is stored.
+        now: the end of the step.
+        keep_for: how long the closed record is kept.
+        outputs: more fields of the step, by their paths below the step.
+    """
+    step_id = job.step_id
+    started_at = step_started_at(run.data, job)
+    status = advance_step(StepStatus.RUNNING, StepMove.FAIL if error else StepMove.SUCCEED)
+    changes: dict[FieldPath, Any] = {
+        step_field(step_id, "status"): str(status),
+        step_field(step_id, "finishedAt"): rfc3339(now),
+        step_field(step_id, "outputs", "execution", "timing"): {
+            "startedAt": rfc3339(started_at),
+            "finishedAt": rfc3339(now),
+            "durationMs": milliseconds(now - started_at),
+        },
+        **{step_field(step_id, *path): value for path, value in (outputs or {}).items()},
+    }
+    if error:
+        changes[step_field(step_id, "error")] = error.as_document()
+    closed = job.close(
+        JobMove.FAIL if error else JobMove.SUCCEED,
+        now=now,
+        keep_for=keep_for,
+        error=last_error(error) if error else None,
+    )
+    return (
+        Update(ref=run.ref, changes=changes, guard=run.version),
+        update_job(closed, job_version),
+    )
+
+
+def exhausted(job: JobRecord) -> AttemptsExhausted:
+    """The error of a job whose attempts began and did not live to end."""
+    last = job.last_error
+    return AttemptsExhausted(
+        f"{job.attempt} attempts began and none ended",
+        details={"lastCode": last.code, "lastMessage": last.message} if last else None,
+    )
+
+
+def last_error(error: StepError) -> LastError:
+    """The error as the job record keeps it."""
+    return LastError(code=str(error.code), message=error.message)
+
+
+def step_started_at(run: Mapping[str, Any], job: JobRecord) -> datetime:
+    """When the claim started the step; its writer was the dispatcher."""
+    path = step_field(job.step_id, "outputs", "execution", "timing", "startedAt")
+    return parse_time(_at(run, path)) or job.claimed_at
+
+
+def step_status(run: Mapping[str, Any], step_id: StepId) -> object:
+    """The step's status, whatever the document holds there; None without such a step."""
+    return _at(run, step_field(step_id, "status"))
+
+
+def _at(value: Any, path: FieldPath) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
