@@ -1,7 +1,11 @@
-"""The deployed function: `dispatch`, triggered by writes to flow runs."""
+"""The deployed functions: `dispatch`, triggered by writes to flow runs, and `sweep`."""
+
+from http import HTTPStatus
 
 import functions_framework.aio
 from cloudevents.http import CloudEvent
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from dispatcher import wiring
 
@@ -14,3 +18,11 @@ async def dispatch(event: CloudEvent) -> None:
     """Handle one event; an exception makes Eventarc deliver it again."""
     attributes = {name: str(value) for name, value in event.get_attributes().items()}
     await wiring.dispatcher().handle(attributes, event.data or b"")
+
+
+@functions_framework.aio.http
+async def sweep(_request: Request) -> Response:
+    """Sweep once; 200 when all was looked at, 503 when something was left for the next one."""
+    report = await wiring.sweep().run()
+    status = HTTPStatus.OK if report.finished else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse(report.as_json(), status_code=status)

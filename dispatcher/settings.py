@@ -2,8 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
-from shared.settings import EnvironmentReader, SharedSettings, read_shared, topic_path
+from shared.settings import (
+    KEEP_CLOSED_JOBS,
+    EnvironmentReader,
+    SharedSettings,
+    read_max_attempts,
+    read_shared,
+    topic_path,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """Bounds of one sweep."""
+
+    #: The executor's own attempt budget: what it did not live to end, the sweep ends.
+    max_attempts: int
+    #: No further page is begun after so long.
+    budget_seconds: int
+    #: Jobs or runs read, and worked on, at once.
+    page_size: int
+    #: Of jobs, and again of runs.
+    max_pages: int
+    keep_closed_jobs: timedelta = KEEP_CLOSED_JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +36,7 @@ class DispatcherSettings:
     shared: SharedSettings
     #: `projects/<project>/topics/<topic>`.
     jobs_topic: str
+    sweep: SweepSettings
 
 
 def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
@@ -24,5 +48,11 @@ def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
     reader = EnvironmentReader(environ)
     shared = read_shared(reader)
     jobs_topic = topic_path(shared.project, reader.text("JOBS_TOPIC"))
+    sweep = SweepSettings(
+        max_attempts=read_max_attempts(reader),
+        budget_seconds=reader.integer("SWEEP_BUDGET_SECONDS", 45, minimum=1, maximum=3_600),
+        page_size=reader.integer("SWEEP_PAGE_SIZE", 20, minimum=1, maximum=100),
+        max_pages=reader.integer("SWEEP_MAX_PAGES", 100, minimum=1, maximum=10_000),
+    )
     reader.finish()
-    return DispatcherSettings(shared=shared, jobs_topic=jobs_topic)
+    return DispatcherSettings(shared=shared, jobs_topic=jobs_topic, sweep=sweep)

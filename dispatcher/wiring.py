@@ -9,8 +9,9 @@ from google.pubsub_v1.services.publisher import PublisherAsyncClient
 
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings
+from dispatcher.sweep import Sweep
 from shared.adapters.clock import SystemClock
-from shared.adapters.firestore import FirestoreDocuments
+from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
 from shared.adapters.pubsub import PubSubQueue
 from shared.events import EventLogger
 
@@ -24,19 +25,50 @@ def settings() -> DispatcherSettings:
 @functools.cache
 def dispatcher() -> Dispatcher:
     """The dispatcher of this process, made at the first event: gRPC wants its event loop."""
-    configured = settings()
-    shared, clock = configured.shared, SystemClock()
-    firestore = AsyncClient(project=shared.project, database=shared.database)
     return Dispatcher(
-        documents=FirestoreDocuments(firestore),
-        queue=PubSubQueue(PublisherAsyncClient(), configured.jobs_topic),
-        clock=clock,
-        log=EventLogger(
-            component="dispatcher",
-            env=shared.environment,
-            clock=clock,
-            threshold=shared.log_level,
-        ),
-        settings=configured,
-        new_id=lambda: uuid.uuid4().hex,
+        documents=FirestoreDocuments(_firestore()),
+        queue=_queue(),
+        clock=SystemClock(),
+        log=_log(),
+        settings=settings(),
+        new_id=_new_id,
     )
+
+
+@functools.cache
+def sweep() -> Sweep:
+    """The sweep of this process; see `dispatcher`."""
+    return Sweep(
+        documents=FirestoreDocuments(_firestore()),
+        work=FirestoreUnfinishedWork(_firestore()),
+        queue=_queue(),
+        clock=SystemClock(),
+        log=_log(),
+        settings=settings(),
+        new_id=_new_id,
+    )
+
+
+@functools.cache
+def _firestore() -> AsyncClient:
+    shared = settings().shared
+    return AsyncClient(project=shared.project, database=shared.database)
+
+
+@functools.cache
+def _queue() -> PubSubQueue:
+    return PubSubQueue(PublisherAsyncClient(), settings().jobs_topic)
+
+
+def _log() -> EventLogger:
+    shared = settings().shared
+    return EventLogger(
+        component="dispatcher",
+        env=shared.environment,
+        clock=SystemClock(),
+        threshold=shared.log_level,
+    )
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

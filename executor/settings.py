@@ -9,7 +9,14 @@ from enum import StrEnum
 from pydantic import SecretStr
 
 from shared.domain.artifacts import normalize_prefix
-from shared.settings import EnvironmentReader, SharedSettings, read_shared, topic_path
+from shared.settings import (
+    KEEP_CLOSED_JOBS,
+    EnvironmentReader,
+    SharedSettings,
+    read_max_attempts,
+    read_shared,
+    topic_path,
+)
 
 PRODUCTION = "prod"
 _ALLOWED_MODEL = re.compile(
@@ -71,7 +78,7 @@ class Limits:
     max_llm_calls: int = 5
     lease: timedelta = timedelta(seconds=60)
     renew_every: timedelta = timedelta(seconds=20)
-    keep_closed_jobs: timedelta = timedelta(days=30)
+    keep_closed_jobs: timedelta = KEEP_CLOSED_JOBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +184,7 @@ def _limits(reader: EnvironmentReader) -> Limits:
         # Zero stands for no cap.
         max_output_tokens=reader.integer("MAX_OUTPUT_TOKENS", 0, minimum=0, maximum=1_000_000)
         or None,
-        max_attempts=reader.integer("MAX_ATTEMPTS", 5, minimum=1, maximum=50),
+        max_attempts=read_max_attempts(reader),
         max_llm_calls=reader.integer("MAX_LLM_CALLS", 5, minimum=1, maximum=50),
         lease=timedelta(seconds=lease),
         renew_every=timedelta(seconds=renew),

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
 from shared.events import Severity
+
+#: How long a closed job record is kept, for eyes and for late messages.
+KEEP_CLOSED_JOBS = timedelta(days=30)
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -103,6 +107,11 @@ def read_shared(reader: EnvironmentReader) -> SharedSettings:
         flow_runs=reader.text("FLOW_RUNS_COLLECTION", "flow_runs"),
         log_level=reader.choice("LOG_LEVEL", Severity, Severity.INFO),
     )
+
+
+def read_max_attempts(reader: EnvironmentReader) -> int:
+    """The attempt budget of a claim: the executor spends it, the sweep ends what spent it."""
+    return reader.integer("MAX_ATTEMPTS", 5, minimum=1, maximum=50)
 
 
 def topic_path(project: str, topic: str) -> str:

@@ -1,6 +1,6 @@
 """The local environment: the whole system on this machine, for as long as a block lasts.
 
-With the official emulators, both functions are real functions-framework processes, started
+With the official emulators, all functions are real functions-framework processes, started
 from the very bundles that would be deployed. Without, the same code runs embedded.
 """
 
@@ -9,9 +9,8 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 
@@ -24,6 +23,7 @@ from infra.local.emulators import Found, find_emulators
 from infra.local.firestore_proxy import firestore_proxy
 from infra.local.local_functions import (
     BUCKET,
+    Function,
     LocalAddresses,
     function_environ,
     process_environ,
@@ -34,6 +34,7 @@ from infra.local.ports import LOOPBACK
 from infra.local.processes import ChildProcess
 from infra.local.pubsub_setup import create_topics
 from infra.local.relay import Relay
+from infra.local.scheduler import SWEEP_EVERY_SECONDS, post, scheduled
 from infra.local.serve import serve
 from infra.local.state_file import Backend, EnvironmentState, claimed, publish_state
 from infra.local.storage import create_app as create_storage_app
@@ -203,8 +204,12 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
     )
     dispatcher, relay.target_url = await _function(site, "dispatcher", addresses)
     executor, executor_url = await _function(site, "executor", addresses)
+    # Past the proxy: what the sweep reads is its own cost, not that of a step.
+    direct = replace(addresses, firestore_host=emulators.firestore_host)
+    sweep, sweep_url = await _function(site, "sweep", direct)
     await create_topics(addresses.pubsub_host, site.project, push_url=executor_url)
     await register_trigger(emulators.firestore_host, site.project)
+    await enter(scheduled(lambda: post(sweep_url), every_seconds=SWEEP_EVERY_SECONDS))
     client = firestore_client(emulators.firestore_host, site.project)
     site.stack.callback(client.close)
     return LocalEnvironment(
@@ -221,17 +226,18 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             "Gemini stand-in": site.gemini_url,
             "dispatcher": relay.target_url,
             "executor": executor_url,
+            "sweep": sweep_url,
         },
-        processes=(*emulators.processes, dispatcher, executor),
+        processes=(*emulators.processes, dispatcher, executor, sweep),
         firestore_calls=lambda: proxy.total_calls,
     )
 
 
 async def _function(
-    site: _Site, stage: Literal["dispatcher", "executor"], addresses: LocalAddresses
+    site: _Site, function: Function, addresses: LocalAddresses
 ) -> tuple[ChildProcess, str]:
     child, url = await start_function(
-        stage,
+        function,
         environ=process_environ(site.environ, site.project, addresses),
         sources=site.sources,
         bundles=site.data_dir / "bundles",

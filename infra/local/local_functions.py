@@ -1,9 +1,10 @@
-"""The two functions as child processes: real functions-framework, from written bundles."""
+"""The functions as child processes: real functions-framework, from written bundles."""
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import httpx2
 
@@ -15,7 +16,13 @@ from infra.local.processes import ChildProcess, Command, ProcessFailed
 BUCKET = "local-artifacts"
 JOBS_TOPIC = "llm-jobs"
 DEAD_LETTER_TOPIC = "llm-jobs-dead-letter"
-_TARGETS: Mapping[Stage, str] = {"dispatcher": "dispatch", "executor": "execute"}
+Function: TypeAlias = Literal["dispatcher", "executor", "sweep"]
+#: The bundle that a function is started from, and its entry point there.
+_SOURCES: Mapping[Function, tuple[Stage, str]] = {
+    "dispatcher": ("dispatcher", "dispatch"),
+    "executor": ("executor", "execute"),
+    "sweep": ("dispatcher", "sweep"),
+}
 _READY_SECONDS = 60.0
 _PROBE_SECONDS = 2.0
 _PORT_DRAWS = 3
@@ -35,7 +42,7 @@ class LocalAddresses:
 
 
 def function_environ(project: str, gemini_url: str) -> dict[str, str]:
-    """The settings that both functions have in every local environment."""
+    """The settings that all functions have in every local environment."""
     return {
         "GCP_PROJECT": project,
         "ENVIRONMENT": "local",
@@ -67,24 +74,26 @@ def process_environ(
 
 
 async def start_function(
-    stage: Stage,
+    function: Function,
     *,
     environ: Mapping[str, str],
     sources: Path,
     bundles: Path,
     log_folder: Path,
 ) -> tuple[ChildProcess, str]:
-    """Write the stage's bundle, run it, and return it once it answers, with its URL.
+    """Write the function's bundle, run it, and return it once it answers, with its URL.
 
     Raises:
         BundleError: The sources are incomplete.
         ProcessFailed: It did not start; nothing is left running.
     """
-    folder = bundles / stage
+    # Of its own also where two share a stage: no running function's code is written anew.
+    folder = bundles / function
+    stage, _ = _SOURCES[function]
     write_bundle(stage, folder, root=sources)
     for draws_left in reversed(range(_PORT_DRAWS)):
         port = free_port()
-        child = ChildProcess(_command(stage, folder, port, environ, log_folder))
+        child = ChildProcess(_command(function, folder, port, environ, log_folder))
         try:
             await child.start()
         except ProcessFailed:
@@ -97,16 +106,17 @@ async def start_function(
 
 
 def _command(
-    stage: Stage, folder: Path, port: int, environ: Mapping[str, str], log_folder: Path
+    function: Function, folder: Path, port: int, environ: Mapping[str, str], log_folder: Path
 ) -> Command:
+    _, target = _SOURCES[function]
     framework = (sys.executable, "-m", "functions_framework", "--asgi")
     return Command(
-        name=stage,
-        argv=(*framework, "--target", _TARGETS[stage], "--host", LOOPBACK),
+        name=function,
+        argv=(*framework, "--target", target, "--host", LOOPBACK),
         # The bundle comes before anything installed: its code runs, not the checkout's.
         env={**environ, "PORT": str(port), "PYTHONPATH": str(folder)},
         cwd=folder,
-        log_path=log_folder / f"{stage}.log",
+        log_path=log_folder / f"{function}.log",
         ready=_function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
         ready_timeout_seconds=_READY_SECONDS,
     )

@@ -128,7 +128,7 @@ async def test_a_crash_of_one_part_ends_everything_and_is_named(
     with pytest.raises(ProcessFailed, match="dispatcher ended by itself"):
         await kill_and_wait()
 
-    assert len(processes) == 4
+    assert len(processes) == 5
     assert not any(process.is_running for process in processes)
 
 

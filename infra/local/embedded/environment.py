@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from dispatcher.service import Dispatcher
 from dispatcher.settings import read_settings as read_dispatcher_settings
+from dispatcher.sweep import Sweep
 from executor.settings import read_settings as read_executor_settings
 from infra.local.cloud_events import CloudEventMessage, Document, document_event
 from infra.local.embedded.deliveries import Deliveries, DeliveryPolicy
@@ -24,6 +25,7 @@ from infra.local.embedded.queue import (
     pushing_to,
 )
 from infra.local.objects import ObjectFolder
+from infra.local.scheduler import SWEEP_EVERY_SECONDS, scheduled
 from shared.adapters.clock import SystemClock
 from shared.domain.documents import DocumentRef
 from shared.events import EventLogger
@@ -37,12 +39,17 @@ _PREFIX = "ce-"
 _SUBSCRIPTION = "projects/local/subscriptions/jobs-push"
 
 
+#: Sweeps once.
+SweepHandler: TypeAlias = Callable[[], Awaitable[object]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """The two stages as their entry points see them."""
+    """The two stages as their entry points see them; None for one that is not scheduled."""
 
     dispatch: EventHandler
     execute: PushEndpoint
+    sweep: SweepHandler | None = None
 
 
 class EmbeddedEnvironment:
@@ -86,6 +93,10 @@ class EmbeddedEnvironment:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._jobs)
         await self._stack.enter_async_context(self._events)
+        if self._stages.sweep is not None:
+            await self._stack.enter_async_context(
+                scheduled(self._stages.sweep, every_seconds=SWEEP_EVERY_SECONDS)
+            )
         return self
 
     async def __aexit__(
@@ -148,7 +159,11 @@ def deployed_stages(environment: EmbeddedEnvironment) -> Stages:
     Raises:
         SettingsInvalid: a variable of `environ` is bad.
     """
-    return Stages(dispatch=_dispatcher(environment), execute=_executor(environment))
+    return Stages(
+        dispatch=_dispatcher(environment),
+        execute=_executor(environment),
+        sweep=_sweep(environment),
+    )
 
 
 def _dispatcher(environment: EmbeddedEnvironment) -> EventHandler:
@@ -161,6 +176,20 @@ def _dispatcher(environment: EmbeddedEnvironment) -> EventHandler:
         settings=settings,
         new_id=_new_id,
     ).handle
+
+
+def _sweep(environment: EmbeddedEnvironment) -> SweepHandler:
+    settings = read_dispatcher_settings(environment.environ)
+    return Sweep(
+        # Not counted: what the sweep reads is its own cost, not that of a step.
+        documents=environment.documents,
+        work=environment.documents,
+        queue=environment.queue,
+        clock=environment.clock,
+        log=environment.logger("dispatcher", settings.shared),
+        settings=settings,
+        new_id=_new_id,
+    ).run
 
 
 def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:

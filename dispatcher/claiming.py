@@ -1,0 +1,163 @@
+"""Claiming the executable steps of a run and publishing their jobs, whoever noticed them."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from dispatcher.planning import Claim, executable_steps, jobs_to_publish, plan_claim
+from shared.domain.documents import DocumentRef, Snapshot, Version
+from shared.domain.errors import FirestoreClaimFailed, FlowRunInvalid, FlowRunNotFound
+from shared.domain.flow_run import FlowRun, parse_flow_run
+from shared.domain.identifiers import ClaimId, StepId
+from shared.domain.job_documents import job_ref
+from shared.domain.messages import JobMessage
+from shared.domain.trace import TRACEPARENT, TraceContext
+from shared.events import Event, EventLogger
+from shared.ports import Clock, Conflict, DocumentStore, Queue, StoreUnavailable
+
+#: Short enough that a first try and a read-back fit Eventarc's 10-second acknowledgement.
+CALL_TIMEOUT_SECONDS = 3.0
+#: Every further try answers a write that came in between; a run that changes faster than
+#: this is handed back for redelivery.
+MAX_CLAIM_TRIES = 5
+_MAX_JITTER_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """What is believed of a run."""
+
+    run: FlowRun
+    data: Mapping[str, Any]
+    version: Version
+    #: Stored job records, as far as they were read.
+    jobs: Mapping[StepId, Snapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What made somebody look at the run."""
+
+    event_id: str
+    trace: TraceContext
+    log: EventLogger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """Claims steps. Any number of callers may do so for the same run at the same time."""
+
+    documents: DocumentStore
+    queue: Queue
+    clock: Clock
+    #: The collection of the runs.
+    flow_runs: str
+    new_id: Callable[[], str]
+    random: Random
+
+    async def claim(self, view: RunView, cause: Cause) -> int:
+        """Claim and publish until nothing is executable; the number of jobs published.
+
+        Raises:
+            FirestoreClaimFailed: Firestore did not answer, or the run changed too often.
+            QueueUnavailable: a job was claimed and its message not confirmed.
+        """
+        log, claim_id = cause.log, ClaimId(self.new_id())
+        steps = executable_steps(view.run)
+        seen, published = set(steps), 0
+        for attempt in range(1, MAX_CLAIM_TRIES + 1):
+            for step_id in steps:
+                log.info(Event.READY_STEP_SELECTED, stepId=step_id)
+            claim = self._plan(view, claim_id, cause.event_id)
+            outcome = await self._commit(claim, attempt, log)
+            if outcome:
+                return published + await self.publish(claim.jobs, cause)
+            await asyncio.sleep(self.random.uniform(0, _MAX_JITTER_SECONDS) * attempt)
+            fresh = await self._read(view.run, seen, log)
+            if fresh is None:
+                return published
+            jobs = jobs_to_publish(
+                list(fresh.jobs.values()),
+                fresh.data,
+                claim_id=claim_id,
+                event_id=cause.event_id,
+                now=self.clock.now(),
+            )
+            published += await self.publish(jobs, cause)
+            steps = executable_steps(fresh.run)
+            if not steps:
+                return published
+            seen |= set(steps)
+            view = fresh
+        raise FirestoreClaimFailed(f"the run changed during each of {MAX_CLAIM_TRIES} tries")
+
+    def _plan(self, view: RunView, claim_id: ClaimId, event_id: str) -> Claim:
+        return plan_claim(
+            run=view.run,
+            run_ref=self.run_ref(view.run.run_id),
+            data=view.data,
+            guard=view.version,
+            stored_jobs=view.jobs,
+            claim_id=claim_id,
+            event_id=event_id,
+            now=self.clock.now(),
+        )
+
+    async def _commit(self, claim: Claim, attempt: int, log: EventLogger) -> bool:
+        """Whether the claim is known to be ours; False asks for reading back."""
+        try:
+            await self.documents.commit(claim.writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        except (Conflict, StoreUnavailable) as problem:
+            log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome=type(problem).__name__)
+            return False
+        log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome="claimed")
+        return True
+
+    async def _read(self, run: FlowRun, seen: set[StepId], log: EventLogger) -> RunView | None:
+        steps = sorted(seen)
+        refs = [self.run_ref(run.run_id), *(job_ref(run.run_id, step) for step in steps)]
+        try:
+            document, *jobs = await self.documents.read(
+                refs, timeout_seconds=CALL_TIMEOUT_SECONDS
+            )
+        except StoreUnavailable as problem:
+            raise FirestoreClaimFailed(f"reading back failed: {problem}") from None
+        if document is None:
+            log.info(Event.CLOUD_EVENT_IGNORED, code=FlowRunNotFound.code, reason="run_deleted")
+            return None
+        try:
+            fresh = parse_flow_run(run.run_id, document.data)
+        except FlowRunInvalid:
+            # The write that broke the run has an event of its own, which reports it.
+            return None
+        return RunView(
+            run=fresh,
+            data=document.data,
+            version=document.version,
+            jobs={step: job for step, job in zip(steps, jobs, strict=True) if job},
+        )
+
+    async def publish(self, jobs: Sequence[JobMessage], cause: Cause) -> int:
+        """Publish the jobs; their number.
+
+        Raises:
+            QueueUnavailable: not all of them were confirmed.
+        """
+        if jobs:
+            attributes = {TRACEPARENT: cause.trace.traceparent()}
+            messages = [job.encode(attributes) for job in jobs]
+            await self.queue.publish(messages, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        for job in jobs:
+            cause.log.info(
+                Event.JOB_PUBLISHED,
+                runId=job.run_id,
+                stepId=job.step_id,
+                claimId=job.claim_id,
+            )
+        return len(jobs)
+
+    def run_ref(self, run_id: str) -> DocumentRef:
+        """Where the run is stored."""
+        return DocumentRef(self.flow_runs, run_id)

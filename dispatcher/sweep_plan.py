@@ -1,0 +1,104 @@
+"""What becomes of a job whose time has come: pure decisions.
+
+A job is due when its message was not followed by a lease, when its lease was not renewed, or
+when it asked to be woken. Nobody may be left to say why, so everything is decided from the
+records as they stand.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from dispatcher.planning import QUEUED_FOR, job_message
+from shared.domain.documents import Snapshot, Write
+from shared.domain.finalize import ending_writes, exhausted, step_status
+from shared.domain.job_documents import update_job
+from shared.domain.jobs import JobMove, JobRecord, JobState
+from shared.domain.messages import JobMessage
+from shared.domain.steps import StepStatus
+
+#: A job that waits behind others is not helped by ever more copies of its message.
+LONGEST_QUEUED_FOR = timedelta(minutes=15)
+
+
+class Outcome(StrEnum):
+    """What a sweep did with a due job."""
+
+    REPUBLISHED = "republished"
+    EXHAUSTED = "exhausted"
+    ABANDONED = "abandoned"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """The message to publish once the commit is known to be ours: the record is `woken`."""
+
+    woken: JobRecord
+    message: JobMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One commit, and what is to be done after it."""
+
+    outcome: Outcome
+    writes: tuple[Write, ...]
+    wake: Wake | None = None
+
+
+def plan_due_job(
+    *,
+    job: JobRecord,
+    stored: Snapshot,
+    run: Snapshot | None,
+    max_attempts: int,
+    keep_for: timedelta,
+    now: datetime,
+    jitter: timedelta,
+) -> Plan | None:
+    """What to do with the job; None when it is closed, held, or not due.
+
+    Args:
+        job: the record in `stored`.
+        stored: where and in which version the record stands.
+        run: the job's run; None when it is gone.
+        max_attempts: the attempt budget of a claim.
+        keep_for: how long a closed record is kept.
+        now: the time of day.
+        jitter: drawn anew for every try. It spreads what became due together, and tells this
+            sweep's commit from another's whose answer was lost in the same instant.
+    """
+    if job.closed or job.leased_at(now) or job.wake_at is None or now < job.wake_at:
+        return None
+    if run is None or step_status(run.data, job.step_id) != StepStatus.RUNNING:
+        closed = job.close(JobMove.ABANDON, now=now, keep_for=keep_for)
+        return Plan(outcome=Outcome.ABANDONED, writes=(update_job(closed, stored.version),))
+    if job.attempt >= max_attempts:
+        writes = ending_writes(
+            error=exhausted(job),
+            run=run,
+            job=job,
+            job_version=stored.version,
+            now=now,
+            keep_for=keep_for,
+        )
+        return Plan(outcome=Outcome.EXHAUSTED, writes=writes)
+    woken = replace(job, wake_at=now + look_again_after(job, now) + jitter)
+    return Plan(
+        outcome=Outcome.REPUBLISHED,
+        # Written before the message: of many sweeps, the one whose guard holds publishes it.
+        writes=(update_job(woken, stored.version),),
+        wake=Wake(woken=woken, message=job_message(woken, run.data)),
+    )
+
+
+def look_again_after(job: JobRecord, now: datetime) -> timedelta:
+    """How long a message published now may stay without effect.
+
+    Half the age of the claim while the job waits in the queue, within bounds: the longer it
+    waits, the likelier it is that others are before it.
+    """
+    if job.state is JobState.RUNNING:
+        return QUEUED_FOR
+    return min(max((now - job.claimed_at) / 2, QUEUED_FOR), LONGEST_QUEUED_FOR)
