@@ -1,0 +1,65 @@
+# Executes one job per push: context, model call, artifact, outcome.
+resource "google_cloudfunctions2_function" "executor" {
+  project     = var.project_id
+  name        = "llm-executor"
+  location    = var.region
+  description = "Executes LLM_REPORT jobs"
+  labels      = local.labels
+
+  build_config {
+    runtime           = local.runtime
+    entry_point       = "execute"
+    service_account   = google_service_account.build.id
+    docker_repository = google_artifact_registry_repository.functions.id
+    source {
+      storage_source {
+        bucket = google_storage_bucket.sources.name
+        object = google_storage_bucket_object.bundle["executor"].name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email            = google_service_account.executor.email
+    ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    available_cpu                    = var.executor.cpu
+    available_memory                 = var.executor.memory
+    max_instance_count               = var.executor.max_instances
+    max_instance_request_concurrency = var.executor.concurrency
+    timeout_seconds                  = var.deadlines.function_seconds
+
+    environment_variables = merge(local.shared_environment, {
+      ARTIFACTS_BUCKET           = google_storage_bucket.artifacts.name
+      ARTIFACTS_PREFIX           = var.artifacts.prefix
+      CONTEXT_BUCKETS            = join(",", concat([google_storage_bucket.artifacts.name], sort(var.artifacts.context_buckets)))
+      DEAD_LETTER_TOPIC          = google_pubsub_topic.dead_letters.id
+      GEMINI_BACKEND             = var.gemini.backend
+      GEMINI_LOCATION            = coalesce(var.gemini.location, var.region)
+      GEMINI_ALLOWED_MODELS      = join(",", var.allowed_models)
+      GEMINI_TIMEOUT_SECONDS     = tostring(var.deadlines.model_seconds)
+      FINALIZE_BUDGET_SECONDS    = tostring(var.deadlines.finalize_seconds)
+      INVOCATION_TIMEOUT_SECONDS = tostring(var.deadlines.invocation_seconds)
+      MAX_ATTEMPTS               = tostring(var.attempts.per_step)
+      MAX_LLM_CALLS              = tostring(var.attempts.model_calls)
+    })
+
+    dynamic "secret_environment_variables" {
+      for_each = google_secret_manager_secret.gemini_api_key
+      content {
+        key        = "GEMINI_API_KEY"
+        project_id = var.project_id
+        secret     = secret_environment_variables.value.secret_id
+        version    = tostring(var.gemini.api_key_version)
+      }
+    }
+  }
+
+  # A function that may not read its secret does not start.
+  depends_on = [
+    google_secret_manager_secret_iam_member.executor_reads_key,
+    google_artifact_registry_repository_iam_member.build_pushes_images,
+    google_project_iam_member.build_reads_staged_sources,
+    google_project_iam_member.build_writes_logs,
+    google_storage_bucket_iam_member.build_reads_sources,
+  ]
+}

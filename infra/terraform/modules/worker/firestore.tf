@@ -1,0 +1,32 @@
+locals {
+  database_location = coalesce(var.database.location, var.region)
+  database          = var.database.create ? google_firestore_database.this[0].name : var.database.name
+}
+
+resource "google_firestore_database" "this" {
+  count = var.database.create ? 1 : 0
+
+  project     = var.project_id
+  name        = var.database.name
+  location_id = local.database_location
+  type        = "FIRESTORE_NATIVE"
+  # Guarded updates from several writers retry on their own; locks held by readers would only delay them.
+  concurrency_mode                  = "OPTIMISTIC"
+  point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
+  delete_protection_state           = "DELETE_PROTECTION_ENABLED"
+  deletion_policy                   = "ABANDON"
+
+  depends_on = [google_project_service.required]
+}
+
+# Closed job records are deleted some time after their expireAt.
+# A time that only grows would make a hot spot of its index, and no query needs it.
+resource "google_firestore_field" "job_expiry" {
+  project    = var.project_id
+  database   = local.database
+  collection = "llm_jobs"
+  field      = "expireAt"
+
+  ttl_config {}
+  index_config {}
+}

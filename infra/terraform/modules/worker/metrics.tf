@@ -1,0 +1,163 @@
+# Metrics from the worker's log events. Events and fields are a stable API (shared/events.py); a test derives from
+# the code which there are, and fails when a filter or an extractor names another.
+
+locals {
+  worker_log = join(" AND ", [
+    "resource.type=\"cloud_run_revision\"",
+    "jsonPayload.service=\"worker_llm_client\"",
+    "jsonPayload.env=\"${var.environment}\"",
+  ])
+
+  # Name -> which entries are counted, and by what.
+  counters = {
+    llm_steps = {
+      description = "Steps that ended, by outcome and error code"
+      filter      = "jsonPayload.event=(\"step_completed\" OR \"step_failed\")"
+      labels = {
+        outcome = "EXTRACT(jsonPayload.event)"
+        code    = "EXTRACT(jsonPayload.code)"
+      }
+    }
+    llm_attempts_deferred = {
+      description = "Attempts that ended in a retryable failure, by error code"
+      filter      = "jsonPayload.event=\"job_deferred\""
+      labels      = { code = "EXTRACT(jsonPayload.code)" }
+    }
+    llm_lease_takeovers = {
+      description = "Leases taken by a second or later attempt: the holder before it failed or died"
+      filter      = "jsonPayload.event=\"lease_acquired\" AND jsonPayload.attempt>1"
+      labels      = {}
+    }
+    llm_leases_lost = {
+      description = "Leases lost while work went on"
+      filter      = "jsonPayload.event=\"lease_lost\""
+      labels      = {}
+    }
+    llm_messages_rejected = {
+      description = "Messages that cannot be read, by reason"
+      filter      = "jsonPayload.event=\"job_rejected\""
+      labels      = { reason = "EXTRACT(jsonPayload.reason)" }
+    }
+    llm_outputs_invalid = {
+      description = "Model answers that are no valid report"
+      filter      = "jsonPayload.event=\"structured_output_invalid\""
+      labels      = {}
+    }
+    llm_sweeps = {
+      description = "Sweeps that came to their end"
+      filter      = "jsonPayload.event=\"sweep_finished\""
+      labels      = {}
+    }
+    llm_models_retiring = {
+      description = "Steps on a model that retires soon, by model"
+      filter      = "jsonPayload.event=\"user_input_built\" AND severity=WARNING"
+      labels      = { model = "EXTRACT(jsonPayload.modelName)" }
+    }
+    llm_log_entries_rejected = {
+      description = "Log entries that the gates refused, by the event they were meant for"
+      filter      = "jsonPayload.event=\"log_entry_rejected\""
+      labels      = { rejected_event = "EXTRACT(jsonPayload.rejectedEvent)" }
+    }
+    llm_dead_letters_replayed = {
+      description = "Dead letters that an operator replayed"
+      filter      = "jsonPayload.event=\"dead_letter_replayed\""
+      labels      = {}
+    }
+  }
+
+  # Name -> the number that is collected, in exponential buckets from scale on.
+  distributions = {
+    llm_model_latency = {
+      description = "Duration of model calls, by model version"
+      value       = "EXTRACT(jsonPayload.durationMs)"
+      unit        = "ms"
+      scale       = 100
+    }
+    llm_prompt_tokens = {
+      description = "Input tokens of model calls, by model version"
+      value       = "EXTRACT(jsonPayload.llm.usage.promptTokenCount)"
+      unit        = "1"
+      scale       = 100
+    }
+    llm_output_tokens = {
+      description = "Output tokens of model calls, by model version"
+      value       = "EXTRACT(jsonPayload.llm.usage.candidatesTokenCount)"
+      unit        = "1"
+      scale       = 10
+    }
+    llm_total_tokens = {
+      description = "Tokens of model calls as billed, thinking included, by model version"
+      value       = "EXTRACT(jsonPayload.llm.usage.totalTokenCount)"
+      unit        = "1"
+      scale       = 100
+    }
+  }
+
+  # Name -> the filter that selects its time series, for alerts and dashboard.
+  series = {
+    for name in concat(
+      [for metric in google_logging_metric.counter : metric.name],
+      [for metric in google_logging_metric.distribution : metric.name],
+    ) : name => "metric.type=\"logging.googleapis.com/user/${name}\" AND resource.type=\"cloud_run_revision\""
+  }
+
+  # https://cloud.google.com/monitoring/promql/promql-mapping: a distribution's sum.
+  token_sum = "logging_googleapis_com:user_${google_logging_metric.distribution["llm_total_tokens"].name}_sum{monitored_resource=\"cloud_run_revision\"}"
+}
+
+resource "google_logging_metric" "counter" {
+  for_each = local.counters
+
+  project          = var.project_id
+  name             = each.key
+  description      = each.value.description
+  filter           = "${local.worker_log} AND ${each.value.filter}"
+  label_extractors = each.value.labels
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
+    }
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_logging_metric" "distribution" {
+  for_each = local.distributions
+
+  project          = var.project_id
+  name             = each.key
+  description      = each.value.description
+  filter           = "${local.worker_log} AND jsonPayload.event=\"llm_request_finished\""
+  value_extractor  = each.value.value
+  label_extractors = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = each.value.unit
+    labels {
+      key        = "model"
+      value_type = "STRING"
+    }
+  }
+
+  # Neighboring bounds 20 % apart: the error of a percentile that is read from them.
+  bucket_options {
+    exponential_buckets {
+      num_finite_buckets = 64
+      growth_factor      = 1.2
+      scale              = each.value.scale
+    }
+  }
+
+  depends_on = [google_project_service.required]
+}

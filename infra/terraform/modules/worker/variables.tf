@@ -1,0 +1,261 @@
+variable "project_id" {
+  type        = string
+  description = "The project that everything is made in. One environment, one project."
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be a project's id (not its name or number)."
+  }
+}
+
+variable "environment" {
+  type        = string
+  description = "Which environment this is; the functions see it as ENVIRONMENT and log it as env."
+
+  validation {
+    condition     = contains(["dev", "staging", "prod"], var.environment)
+    error_message = "environment must be dev, staging or prod."
+  }
+}
+
+variable "region" {
+  type        = string
+  description = "The one region of functions, trigger, buckets, queue and secret."
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must be a single region such as europe-west4."
+  }
+}
+
+variable "database" {
+  type = object({
+    name     = optional(string, "(default)")
+    create   = optional(bool, true)
+    location = optional(string)
+  })
+  description = "The Firestore database. create = false takes an existing one; location is its location, by default the region."
+  default     = {}
+  nullable    = false
+
+  # A trigger elsewhere than its database deploys without complaint and never fires.
+  # https://cloud.google.com/firestore/docs/eventarc: nam5 is served from us-central1, eur3 from europe-west4.
+  validation {
+    condition = contains(
+      concat([var.region], lookup({ us-central1 = ["nam5"], europe-west4 = ["eur3"] }, var.region, [])),
+      coalesce(var.database.location, var.region),
+    )
+    error_message = "database.location must be the region itself (nam5 with us-central1, eur3 with europe-west4): set region to where the database is."
+  }
+}
+
+variable "bundles" {
+  type = object({
+    dispatcher = string
+    executor   = string
+  })
+  description = "Paths of the source archives that `make bundles` wrote. Their hashes name the uploaded objects, so an apply redeploys what changed and nothing else."
+}
+
+variable "gemini" {
+  type = object({
+    backend         = optional(string, "ai_studio")
+    location        = optional(string)
+    api_key_version = optional(number)
+  })
+  description = "How the model is reached: ai_studio with the secret's version number, or vertex with no secret at all, in location (by default the region)."
+  nullable    = false
+
+  validation {
+    condition     = contains(["ai_studio", "vertex"], var.gemini.backend)
+    error_message = "gemini.backend must be ai_studio or vertex."
+  }
+
+  # A number and never "latest": a new key takes effect by a deployment, and a bad one is rolled back by it.
+  validation {
+    condition     = (var.gemini.backend == "ai_studio") == (var.gemini.api_key_version != null)
+    error_message = "gemini.api_key_version is required with ai_studio and must be absent with vertex."
+  }
+
+  validation {
+    condition     = coalesce(var.gemini.api_key_version, 1) >= 1 && floor(coalesce(var.gemini.api_key_version, 1)) == coalesce(var.gemini.api_key_version, 1)
+    error_message = "gemini.api_key_version must be a version number from 1 on."
+  }
+}
+
+variable "allowed_models" {
+  type        = list(string)
+  description = "Models that steps may name, each `name` or `name:YYYY-MM-DD` with its last day of use. Empty allows every model, outside prod only."
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.allowed_models) > 0 || var.environment != "prod"
+    error_message = "allowed_models is mandatory in prod: any model that a step names would be paid for."
+  }
+
+  validation {
+    condition     = alltrue([for model in var.allowed_models : can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:\\d{4}-\\d{2}-\\d{2})?$", model))])
+    error_message = "Each of allowed_models must be name or name:YYYY-MM-DD."
+  }
+}
+
+variable "deadlines" {
+  type = object({
+    model_seconds           = optional(number, 480)
+    finalize_seconds        = optional(number, 60)
+    invocation_seconds      = optional(number, 540)
+    function_seconds        = optional(number, 570)
+    push_seconds            = optional(number, 600)
+    redeliver_while_running = optional(bool, false)
+  })
+  description = "The chain of deadlines: model + finalize <= invocation < function < push. redeliver_while_running allows a function longer than the push deadline; the lease makes the early copy harmless."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = var.deadlines.model_seconds + var.deadlines.finalize_seconds <= var.deadlines.invocation_seconds
+    error_message = "deadlines.invocation_seconds must be at least model_seconds + finalize_seconds: the outcome of a slow call must still be written."
+  }
+
+  validation {
+    condition     = var.deadlines.invocation_seconds < var.deadlines.function_seconds
+    error_message = "deadlines.invocation_seconds must be below function_seconds: the platform must not end what the worker wants to end itself."
+  }
+
+  validation {
+    condition     = var.deadlines.function_seconds < var.deadlines.push_seconds || var.deadlines.redeliver_while_running
+    error_message = "deadlines.function_seconds must be below push_seconds, or a message comes again while its first delivery works (redeliver_while_running = true accepts that)."
+  }
+
+  # https://cloud.google.com/pubsub/docs/push: the acknowledgement deadline is the push request's timeout.
+  # https://cloud.google.com/run/quotas: an HTTP function may run for an hour.
+  validation {
+    condition     = var.deadlines.push_seconds >= 10 && var.deadlines.push_seconds <= 600 && var.deadlines.function_seconds <= 3600
+    error_message = "deadlines.push_seconds must be from 10 to 600, function_seconds at most 3600."
+  }
+
+  # The Gemini Developer API answers a shorter server timeout with 400.
+  validation {
+    condition     = var.deadlines.model_seconds >= 10 && var.deadlines.finalize_seconds >= 1
+    error_message = "deadlines.model_seconds must be at least 10, finalize_seconds at least 1."
+  }
+}
+
+variable "executor" {
+  type = object({
+    max_instances = optional(number, 10)
+    concurrency   = optional(number, 4)
+    cpu           = optional(string, "1")
+    memory        = optional(string, "1Gi")
+  })
+  description = "Size of the executor. Waiting for the model is what costs: concurrency is the lever (docs/reference/cost.md)."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = var.executor.max_instances >= 1 && var.executor.concurrency >= 1 && var.executor.concurrency <= 1000
+    error_message = "executor.max_instances must be at least 1, concurrency from 1 to 1000."
+  }
+
+  # https://cloud.google.com/run/docs/about-concurrency
+  validation {
+    condition     = var.executor.concurrency == 1 || tonumber(var.executor.cpu) >= 1
+    error_message = "executor.concurrency above 1 needs at least one whole cpu."
+  }
+}
+
+variable "max_parallel_model_calls" {
+  type        = number
+  description = "Ceiling on model calls under way at once, and so on the rate of spending: executor.max_instances times executor.concurrency may not exceed it."
+  default     = 40
+  nullable    = false
+
+  validation {
+    condition     = var.executor.max_instances * var.executor.concurrency <= var.max_parallel_model_calls
+    error_message = "executor.max_instances times executor.concurrency exceeds max_parallel_model_calls."
+  }
+}
+
+variable "attempts" {
+  type = object({
+    per_step       = optional(number, 5)
+    model_calls    = optional(number, 5)
+    max_deliveries = optional(number, 10)
+  })
+  description = "Budgets of one step (attempts, and model calls with the repair call included), and the deliveries after which Pub/Sub forwards a message to the dead-letter topic."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = var.attempts.max_deliveries > var.attempts.per_step
+    error_message = "attempts.max_deliveries must be above per_step: only what crashes or cannot be read should reach the dead-letter topic."
+  }
+
+  # https://cloud.google.com/pubsub/docs/dead-letter-topics
+  validation {
+    condition     = var.attempts.max_deliveries >= 5 && var.attempts.max_deliveries <= 100 && var.attempts.per_step >= 1 && var.attempts.model_calls >= 1
+    error_message = "attempts.max_deliveries must be from 5 to 100, per_step and model_calls at least 1."
+  }
+}
+
+variable "artifacts" {
+  type = object({
+    prefix          = optional(string, "")
+    context_buckets = optional(set(string), [])
+  })
+  description = "Folder of the reports in the artifacts bucket, and further existing buckets that steps may take inputs from."
+  default     = {}
+  nullable    = false
+}
+
+variable "sweep_schedule" {
+  type        = string
+  description = "When the sweep runs, in cron format (UTC): recovery takes up to one lease and one sweep."
+  default     = "* * * * *"
+  nullable    = false
+}
+
+variable "alerts" {
+  type = object({
+    emails                   = optional(set(string), [])
+    runbooks_url             = string
+    queue_age_seconds        = optional(number, 900)
+    model_latency_seconds    = optional(number, 240)
+    tokens_per_hour          = optional(number, 5000000)
+    lease_takeovers_per_hour = optional(number, 5)
+    rate_limits_per_hour     = optional(number, 20)
+    invalid_outputs_per_hour = optional(number, 10)
+    function_errors_per_hour = optional(number, 20)
+    steps_succeeding         = optional(number, 0.99)
+  })
+  description = "Who is told, where docs/how-to/runbooks of this version is published, the thresholds, and the share of steps that the worker must bring to success (the SLO's goal)."
+  nullable    = false
+
+  validation {
+    condition     = length(var.alerts.emails) > 0 || var.environment != "prod"
+    error_message = "alerts.emails is mandatory in prod: an alert that nobody gets is none."
+  }
+
+  validation {
+    condition     = startswith(var.alerts.runbooks_url, "https://") && !endswith(var.alerts.runbooks_url, "/")
+    error_message = "alerts.runbooks_url must be an https:// URL without a slash at its end."
+  }
+
+  validation {
+    condition     = var.alerts.steps_succeeding > 0 && var.alerts.steps_succeeding < 1
+    error_message = "alerts.steps_succeeding must lie between 0 and 1."
+  }
+
+  validation {
+    condition     = var.alerts.model_latency_seconds < var.deadlines.model_seconds
+    error_message = "alerts.model_latency_seconds must be below deadlines.model_seconds: no call lasts longer than that."
+  }
+}
+
+variable "labels" {
+  type        = map(string)
+  description = "Labels of everything that can carry them."
+  default     = {}
+  nullable    = false
+}

@@ -1,0 +1,11 @@
+terraform {
+  # 1.11 is the first whose mocked plans can know computed values, which the tests rely on.
+  required_version = ">= 1.11"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 6.50, < 8.0"
+    }
+  }
+}
