@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SCANNER := .venv-terraform
 SETS := infra/requirements
 PACKAGES := dispatcher executor infra shared tests
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -10,10 +11,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format up lock docs-generated bench setup clean
+.PHONY: help demo test check format up lock docs-generated bench setup terraform bundles clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment (every target does so by itself)
 
@@ -49,8 +50,22 @@ lock: $(READY) ## Compile the pinned requirement sets from pyproject.toml
 	@$(LOCK) --group bootstrap -o $(SETS)/bootstrap.txt
 	@$(LOCK) --group dev -o $(SETS)/dev.txt
 	@$(LOCK) --group docs -o $(SETS)/docs.txt
+	@$(LOCK) --group terraform -o $(SETS)/terraform.txt
 	@$(LOCK) --group dispatcher --constraint $(SETS)/dev.txt -o dispatcher/requirements.txt
 	@$(LOCK) --group executor --constraint $(SETS)/dev.txt -o executor/requirements.txt
 
+terraform: $(SCANNER)/.ready ## Check the Terraform: format, init, validate, test, scan
+	@infra/terraform/check
+	@cd infra/terraform && $(abspath $(SCANNER))/bin/checkov --config-file .checkov.yaml --directory .
+
+$(SCANNER)/.ready: $(READY) $(SETS)/terraform.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SCANNER)
+	@$(BIN)/uv pip install --quiet --python $(SCANNER)/bin/python --require-hashes -r $(SETS)/terraform.txt
+	@touch $@
+
+bundles: $(READY) ## Write the source archives that Terraform deploys
+	@$(BIN)/worker-llm bundle dispatcher --out build/dispatcher.zip
+	@$(BIN)/worker-llm bundle executor --out build/executor.zip
+
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SCANNER) build .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

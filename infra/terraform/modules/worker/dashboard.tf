@@ -2,30 +2,30 @@
 
 locals {
   # Title -> the series it draws, grouped by labels, one line for each pair of aligner and reducer.
-  count = [["ALIGN_DELTA", "REDUCE_SUM"]]
-  p95   = [["ALIGN_DELTA", "REDUCE_PERCENTILE_95"]]
-  p50   = [["ALIGN_DELTA", "REDUCE_PERCENTILE_50"]]
+  sum = [["ALIGN_DELTA", "REDUCE_SUM"]]
+  p95 = [["ALIGN_DELTA", "REDUCE_PERCENTILE_95"]]
+  p50 = [["ALIGN_DELTA", "REDUCE_PERCENTILE_50"]]
 
   failed_steps = "${local.series["llm_steps"]} AND metric.labels.outcome=\"step_failed\""
 
   charts = [
-    { title = "Steps ended, by outcome", unit = "steps", lines = local.count, by = ["metric.label.outcome"], filter = local.series["llm_steps"] },
-    { title = "Failed steps, by code", unit = "steps", lines = local.count, by = ["metric.label.code"], filter = local.failed_steps },
+    { title = "Steps ended, by outcome", unit = "steps", lines = local.sum, by = ["metric.label.outcome"], filter = local.series["llm_steps"] },
+    { title = "Failed steps, by code", unit = "steps", lines = local.sum, by = ["metric.label.code"], filter = local.failed_steps },
     { title = "Model latency, p50 and p95", unit = "ms", lines = concat(local.p50, local.p95), by = ["metric.label.model"], filter = local.series["llm_model_latency"] },
     { title = "Input tokens of a call, p95", unit = "tokens", lines = local.p95, by = ["metric.label.model"], filter = local.series["llm_prompt_tokens"] },
     { title = "Output tokens of a call, p95", unit = "tokens", lines = local.p95, by = ["metric.label.model"], filter = local.series["llm_output_tokens"] },
     { title = "Age of the oldest waiting job", unit = "s", lines = [["ALIGN_MAX", "REDUCE_MAX"]], by = [], filter = local.thresholds["queue-age"].filter },
     { title = "Dead letters waiting", unit = "messages", lines = [["ALIGN_MAX", "REDUCE_SUM"]], by = [], filter = local.thresholds["dead-letters"].filter },
-    { title = "Dead letters replayed", unit = "messages", lines = local.count, by = [], filter = local.series["llm_dead_letters_replayed"] },
-    { title = "Messages rejected, by reason", unit = "messages", lines = local.count, by = ["metric.label.reason"], filter = local.series["llm_messages_rejected"] },
-    { title = "Retryable failures, by code", unit = "attempts", lines = local.count, by = ["metric.label.code"], filter = local.series["llm_attempts_deferred"] },
-    { title = "Lease takeovers", unit = "leases", lines = local.count, by = [], filter = local.series["llm_lease_takeovers"] },
-    { title = "Leases lost at work", unit = "leases", lines = local.count, by = [], filter = local.series["llm_leases_lost"] },
-    { title = "Sweeps", unit = "sweeps", lines = local.count, by = [], filter = local.series["llm_sweeps"] },
-    { title = "Invalid model answers", unit = "answers", lines = local.count, by = [], filter = local.series["llm_outputs_invalid"] },
-    { title = "Steps on retiring models, by model", unit = "steps", lines = local.count, by = ["metric.label.model"], filter = local.series["llm_models_retiring"] },
-    { title = "Log entries rejected", unit = "entries", lines = local.count, by = ["metric.label.rejected_event"], filter = local.series["llm_log_entries_rejected"] },
-    { title = "Answers with an error", unit = "requests", lines = local.count, by = ["resource.label.service_name"], filter = local.thresholds["function-errors"].filter },
+    { title = "Dead letters replayed", unit = "messages", lines = local.sum, by = [], filter = local.series["llm_dead_letters_replayed"] },
+    { title = "Messages rejected, by reason", unit = "messages", lines = local.sum, by = ["metric.label.reason"], filter = local.series["llm_messages_rejected"] },
+    { title = "Retryable failures, by code", unit = "attempts", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_attempts_deferred"] },
+    { title = "Lease takeovers", unit = "leases", lines = local.sum, by = [], filter = local.series["llm_lease_takeovers"] },
+    { title = "Leases lost at work", unit = "leases", lines = local.sum, by = [], filter = local.series["llm_leases_lost"] },
+    { title = "Sweeps", unit = "sweeps", lines = local.sum, by = [], filter = local.series["llm_sweeps"] },
+    { title = "Invalid model answers", unit = "answers", lines = local.sum, by = [], filter = local.series["llm_outputs_invalid"] },
+    { title = "Steps on retiring models, by model", unit = "steps", lines = local.sum, by = ["metric.label.model"], filter = local.series["llm_models_retiring"] },
+    { title = "Log entries rejected", unit = "entries", lines = local.sum, by = ["metric.label.rejected_event"], filter = local.series["llm_log_entries_rejected"] },
+    { title = "Answers with an error", unit = "requests", lines = local.sum, by = ["resource.label.service_name"], filter = local.thresholds["function-errors"].filter },
   ]
 
   chart_widgets = [
