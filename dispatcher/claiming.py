@@ -66,13 +66,13 @@ class Claims:
         """
         log, claim_id = cause.log, ClaimId(self.new_id())
         steps = executable_steps(view.run)
-        seen, published = set(steps), 0
+        seen, published, problem = set(steps), 0, None
         for attempt in range(1, MAX_CLAIM_TRIES + 1):
             for step_id in steps:
                 log.info(Event.READY_STEP_SELECTED, stepId=step_id)
             claim = self._plan(view, claim_id, cause.event_id)
-            outcome = await self._commit(claim, attempt, log)
-            if outcome:
+            problem = await self._commit(claim, attempt, log)
+            if problem is None:
                 return published + await self.publish(claim.jobs, cause)
             await asyncio.sleep(self.random.uniform(0, _MAX_JITTER_SECONDS) * attempt)
             fresh = await self._read(view.run, seen, log)
@@ -91,7 +91,7 @@ class Claims:
                 return published
             seen |= set(steps)
             view = fresh
-        raise FirestoreClaimFailed(f"the run changed during each of {MAX_CLAIM_TRIES} tries")
+        raise FirestoreClaimFailed(f"{MAX_CLAIM_TRIES} tries failed, the last with {problem}")
 
     def _plan(self, view: RunView, claim_id: ClaimId, event_id: str) -> Claim:
         return plan_claim(
@@ -105,15 +105,16 @@ class Claims:
             now=self.clock.now(),
         )
 
-    async def _commit(self, claim: Claim, attempt: int, log: EventLogger) -> bool:
-        """Whether the claim is known to be ours; False asks for reading back."""
+    async def _commit(self, claim: Claim, attempt: int, log: EventLogger) -> str | None:
+        """Why the claim is not known to be ours, and must be read back; None when it is."""
         try:
             await self.documents.commit(claim.writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
         except (Conflict, StoreUnavailable) as problem:
-            log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome=type(problem).__name__)
-            return False
+            outcome = f"{type(problem).__name__}: {problem}"
+            log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome=outcome)
+            return outcome
         log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome="claimed")
-        return True
+        return None
 
     async def _read(self, run: FlowRun, seen: set[StepId], log: EventLogger) -> RunView | None:
         steps = sorted(seen)

@@ -1,0 +1,118 @@
+"""What a delivery asks for: the decision, row by row."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from executor.intake import (
+    Abandon,
+    Decision,
+    Defer,
+    GiveUp,
+    Gone,
+    Idle,
+    Ignore,
+    Proceed,
+    decide,
+    nothing_to_work_on,
+)
+from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.jobs import JobMove, JobRecord, JobState, LastError
+from shared.domain.messages import JobMessage
+from shared.domain.steps import StepStatus
+
+RUN_ID, STEP_ID = RunId("20260105-090000_BTCUSDT_abc"), StepId("1d:report")
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+MAX_ATTEMPTS = 5
+QUEUED = JobRecord(
+    run_id=RUN_ID,
+    step_id=STEP_ID,
+    claim_id=ClaimId("c1"),
+    event_id="e1",
+    claimed_at=NOW,
+    state=JobState.QUEUED,
+)
+MESSAGE = JobMessage(run_id=RUN_ID, step_id=STEP_ID, claim_id=ClaimId("c1"))
+
+
+def leased(at: datetime, attempts: int = 1) -> JobRecord:
+    job = QUEUED
+    for _ in range(attempts):
+        job = job.take_lease(owner="o", now=at, lease_for=MINUTE)
+    return job
+
+
+def released(not_before: datetime, attempts: int = 1) -> JobRecord:
+    error = LastError(code="RATE_LIMITED", message="429")
+    return leased(NOW, attempts).release(not_before=not_before, error=error)
+
+
+def run(status: Any = "RUNNING") -> dict[str, Any]:
+    return {"status": "RUNNING", "steps": {STEP_ID: {"status": status}}}
+
+
+ROWS: dict[str, tuple[JobRecord | None, dict[str, Any] | None, Decision]] = {
+    "a claim that waits": (QUEUED, run(), Proceed()),
+    "never claimed": (None, run(), Ignore(Idle.JOB_MISSING)),
+    "a live lease": (leased(NOW), run(), Ignore(Idle.LEASE_HELD)),
+    "a lease in its last moment": (
+        leased(NOW - MINUTE + timedelta(microseconds=1)),
+        run(),
+        Ignore(Idle.LEASE_HELD),
+    ),
+    "a lease that expired": (leased(NOW - MINUTE), run(), Proceed()),
+    "closed": (
+        leased(NOW).close(JobMove.SUCCEED, expire_at=NOW),
+        run("SUCCEEDED"),
+        Ignore(Idle.ALREADY_FINAL),
+    ),
+    "too early": (released(NOW + MINUTE), run(), Defer(NOW + MINUTE)),
+    "just in time": (released(NOW), run(), Proceed()),
+    "the budget is spent": (leased(NOW - MINUTE, MAX_ATTEMPTS), run(), GiveUp()),
+    "one attempt is left": (leased(NOW - MINUTE, MAX_ATTEMPTS - 1), run(), Proceed()),
+    "the run is gone": (QUEUED, None, Abandon(Gone.RUN_MISSING)),
+    "the step is gone": (QUEUED, {"steps": {}}, Abandon(Gone.STEP_MISSING)),
+    "the step is no map": (QUEUED, {"steps": {STEP_ID: 7}}, Abandon(Gone.STEP_MISSING)),
+    "steps is no map": (QUEUED, {"steps": []}, Abandon(Gone.STEP_MISSING)),
+    "cancelled, and too early": (
+        released(NOW + MINUTE),
+        run("CANCELLED"),
+        Abandon(Gone.STEP_NOT_RUNNING),
+    ),
+    "cancelled, and a live lease": (
+        leased(NOW),
+        run("CANCELLED"),
+        Ignore(Idle.LEASE_HELD),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_state_of_the_records_has_its_decision(row: str) -> None:
+    job, document, expected = ROWS[row]
+
+    decision = decide(
+        message=MESSAGE, job=job, run=document, max_attempts=MAX_ATTEMPTS, now=NOW
+    )
+
+    assert decision == expected
+
+
+@pytest.mark.parametrize(
+    "job", [QUEUED, leased(NOW), leased(NOW - MINUTE), released(NOW)], ids=str
+)
+def test_a_message_of_a_former_claim_is_fenced_off(job: JobRecord) -> None:
+    stale = JobMessage(run_id=RUN_ID, step_id=STEP_ID, claim_id=ClaimId("c0"))
+
+    decision = decide(message=stale, job=job, run=run(), max_attempts=MAX_ATTEMPTS, now=NOW)
+
+    assert decision == Ignore(Idle.STALE_CLAIM)
+
+
+@pytest.mark.parametrize("status", [*map(str, StepStatus), None, 7, []])
+def test_only_a_running_step_is_worked_on(status: Any) -> None:
+    gone = nothing_to_work_on(run(status), STEP_ID)
+
+    assert gone is (None if status == "RUNNING" else Gone.STEP_NOT_RUNNING)
