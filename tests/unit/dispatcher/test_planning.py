@@ -18,7 +18,8 @@ from dispatcher.planning import (
 from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version
 from shared.domain.flow_run import FlowRun, RunStatus, parse_flow_run
 from shared.domain.identifiers import ClaimId, RunId, StepId
-from shared.domain.jobs import JobMove, JobRecord, JobState, job_ref
+from shared.domain.job_documents import job_document, job_ref
+from shared.domain.jobs import JobMove, JobRecord, JobState
 from shared.domain.steps import StepStatus
 
 RUN_ID = RunId("20260105-090000_BTCUSDT_abc")
@@ -198,11 +199,13 @@ def record(step_id: str, **changes: Any) -> JobRecord:
 
 def stored(job: JobRecord) -> Snapshot:
     ref = job_ref(job.run_id, job.step_id)
-    return Snapshot(ref=ref, version=Version(9), data=job.as_document())
+    return Snapshot(ref=ref, version=Version(9), data=job_document(job))
 
 
 def test_a_step_made_ready_again_starts_its_record_over_under_a_new_claim() -> None:
-    former = record("a", attempt=3, llm_calls=2).close(JobMove.FAIL, expire_at=NOW)
+    former = record("a", attempt=3, llm_calls=2).close(
+        JobMove.FAIL, now=NOW, keep_for=timedelta(days=30)
+    )
 
     planned = claim(data(a=step("READY")), a=stored(former))
 
@@ -254,7 +257,12 @@ def test_a_job_carries_prompt_and_schema_if_they_are_ids(
             ),
             False,
         ),
-        (record("a", event_id="e2").close(JobMove.FAIL, expire_at=NOW), False),
+        (
+            record("a", event_id="e2").close(
+                JobMove.FAIL, now=NOW, keep_for=timedelta(days=30)
+            ),
+            False,
+        ),
     ],
     ids=[
         "ours: the claim was applied and its answer lost",

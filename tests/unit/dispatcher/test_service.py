@@ -18,7 +18,7 @@ from infra.local.embedded.queue import KeptMessages
 from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version, Write
 from shared.domain.errors import FirestoreClaimFailed
 from shared.domain.identifiers import RunId, StepId
-from shared.domain.jobs import job_ref
+from shared.domain.job_documents import job_ref
 from shared.domain.messages import OutgoingMessage
 from shared.events import EventLogger, Severity
 from shared.ports import Conflict, DocumentStore, QueueUnavailable, StoreUnavailable

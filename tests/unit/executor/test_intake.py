@@ -17,6 +17,7 @@ from executor.intake import (
     decide,
     nothing_to_work_on,
 )
+from shared.domain.documents import DocumentRef, Snapshot, Version
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.jobs import JobMove, JobRecord, JobState, LastError
 from shared.domain.messages import JobMessage
@@ -46,15 +47,19 @@ def leased(at: datetime, attempts: int = 1) -> JobRecord:
 
 def released(not_before: datetime, attempts: int = 1) -> JobRecord:
     error = LastError(code="RATE_LIMITED", message="429")
-    return leased(NOW, attempts).release(not_before=not_before, error=error)
+    return leased(NOW, attempts).release(now=NOW, not_before=not_before, error=error)
 
 
-def run(status: Any = "RUNNING") -> dict[str, Any]:
-    return {"status": "RUNNING", "steps": {STEP_ID: {"status": status}}}
+def run(status: Any = "RUNNING") -> Snapshot:
+    return holding({"status": "RUNNING", "steps": {STEP_ID: {"status": status}}})
 
 
-ROWS: dict[str, tuple[JobRecord | None, dict[str, Any] | None, Decision]] = {
-    "a claim that waits": (QUEUED, run(), Proceed()),
+def holding(data: dict[str, Any]) -> Snapshot:
+    return Snapshot(ref=DocumentRef("flow_runs", RUN_ID), version=Version(1), data=data)
+
+
+ROWS: dict[str, tuple[JobRecord | None, Snapshot | None, Decision]] = {
+    "a claim that waits": (QUEUED, run(), Proceed(run())),
     "never claimed": (None, run(), Ignore(Idle.JOB_MISSING)),
     "a live lease": (leased(NOW), run(), Ignore(Idle.LEASE_HELD)),
     "a lease in its last moment": (
@@ -62,20 +67,24 @@ ROWS: dict[str, tuple[JobRecord | None, dict[str, Any] | None, Decision]] = {
         run(),
         Ignore(Idle.LEASE_HELD),
     ),
-    "a lease that expired": (leased(NOW - MINUTE), run(), Proceed()),
+    "a lease that expired": (leased(NOW - MINUTE), run(), Proceed(run())),
     "closed": (
-        leased(NOW).close(JobMove.SUCCEED, expire_at=NOW),
+        leased(NOW).close(JobMove.SUCCEED, now=NOW, keep_for=MINUTE),
         run("SUCCEEDED"),
         Ignore(Idle.ALREADY_FINAL),
     ),
     "too early": (released(NOW + MINUTE), run(), Defer(NOW + MINUTE)),
-    "just in time": (released(NOW), run(), Proceed()),
-    "the budget is spent": (leased(NOW - MINUTE, MAX_ATTEMPTS), run(), GiveUp()),
-    "one attempt is left": (leased(NOW - MINUTE, MAX_ATTEMPTS - 1), run(), Proceed()),
+    "just in time": (released(NOW), run(), Proceed(run())),
+    "the budget is spent": (leased(NOW - MINUTE, MAX_ATTEMPTS), run(), GiveUp(run())),
+    "one attempt is left": (leased(NOW - MINUTE, MAX_ATTEMPTS - 1), run(), Proceed(run())),
     "the run is gone": (QUEUED, None, Abandon(Gone.RUN_MISSING)),
-    "the step is gone": (QUEUED, {"steps": {}}, Abandon(Gone.STEP_MISSING)),
-    "the step is no map": (QUEUED, {"steps": {STEP_ID: 7}}, Abandon(Gone.STEP_MISSING)),
-    "steps is no map": (QUEUED, {"steps": []}, Abandon(Gone.STEP_MISSING)),
+    "the step is gone": (QUEUED, holding({"steps": {}}), Abandon(Gone.STEP_MISSING)),
+    "the step is no map": (
+        QUEUED,
+        holding({"steps": {STEP_ID: 7}}),
+        Abandon(Gone.STEP_MISSING),
+    ),
+    "steps is no map": (QUEUED, holding({"steps": []}), Abandon(Gone.STEP_MISSING)),
     "cancelled, and too early": (
         released(NOW + MINUTE),
         run("CANCELLED"),
@@ -113,6 +122,6 @@ def test_a_message_of_a_former_claim_is_fenced_off(job: JobRecord) -> None:
 
 @pytest.mark.parametrize("status", [*map(str, StepStatus), None, 7, []])
 def test_only_a_running_step_is_worked_on(status: Any) -> None:
-    gone = nothing_to_work_on(run(status), STEP_ID)
+    gone = nothing_to_work_on(run(status).data, STEP_ID)
 
     assert gone is (None if status == "RUNNING" else Gone.STEP_NOT_RUNNING)

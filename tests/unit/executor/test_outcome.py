@@ -5,17 +5,23 @@ from typing import Any
 
 import pytest
 
-from executor.outcome import Failed, StoredReport, Succeeded, finalize_writes, step_started_at
+from executor.outcome import Failed, StoredReport, Succeeded, finalize_writes
 from executor.ports import ModelAnswer
 from shared.domain.artifacts import GcsUri
-from shared.domain.documents import DELETE, DocumentRef, Update, Version
+from shared.domain.documents import DELETE, DocumentRef, Snapshot, Update, Version
 from shared.domain.errors import InvalidStepInputs, RateLimited
+from shared.domain.finalize import step_started_at
 from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.job_documents import job_ref
 from shared.domain.jobs import JobRecord, JobState
 
 RUN_ID, STEP_ID = RunId("20260105-090000_BTCUSDT_abc"), StepId("1d:report")
-RUN_REF = DocumentRef("flow_runs", RUN_ID)
 STARTED = datetime(2026, 1, 5, 9, tzinfo=UTC)
+RUN = Snapshot(
+    ref=DocumentRef("flow_runs", RUN_ID),
+    version=Version(3),
+    data={"steps": {STEP_ID: {"status": "RUNNING"}}},
+)
 NOW = STARTED + timedelta(seconds=2.5)
 URI = GcsUri("bucket", f"{RUN_ID}/1d/{STEP_ID}.json")
 JOB = (
@@ -28,7 +34,7 @@ JOB = (
         state=JobState.QUEUED,
     )
     .take_lease(owner="o", now=STARTED, lease_for=timedelta(seconds=60))
-    .begin_llm_call()
+    .book_llm_call()
 )
 USAGE = {"promptTokenCount": 1, "totalTokenCount": 3}
 ANSWER = ModelAnswer(
@@ -44,13 +50,11 @@ ANSWER = ModelAnswer(
 def finalized(outcome: Succeeded | Failed) -> tuple[Update, Update]:
     run, job = finalize_writes(
         outcome=outcome,
-        run_ref=RUN_REF,
-        run_version=Version(3),
+        run=RUN,
         job=JOB,
         job_version=Version(4),
-        started_at=STARTED,
         now=NOW,
-        keep_closed=timedelta(days=30),
+        keep_for=timedelta(days=30),
     )
     assert isinstance(run, Update)
     assert isinstance(job, Update)
@@ -77,15 +81,14 @@ LLM = {
 }
 
 
-def stored(*, reused: bool = False) -> StoredReport:
-    sha256 = None if reused else "ab"
-    return StoredReport(uri=URI, reused=reused, sha256=sha256, size_bytes=7)
+def stored(sha256: str | None) -> StoredReport:
+    return StoredReport(uri=URI, sha256=sha256, size_bytes=7)
 
 
 def test_success_writes_the_contracts_fields_and_no_other() -> None:
-    run, _ = finalized(Succeeded(report=stored(), answer=ANSWER))
+    run, _ = finalized(Succeeded(report=stored("ab"), answer=ANSWER))
 
-    assert (run.ref, run.guard) == (RUN_REF, Version(3))
+    assert (run.ref, run.guard) == (RUN.ref, RUN.version)
     assert at_step(run) == {
         "status": "SUCCEEDED",
         "finishedAt": TIMING["finishedAt"],
@@ -101,7 +104,7 @@ def test_success_writes_the_contracts_fields_and_no_other() -> None:
 
 
 def test_a_reused_report_says_so_and_tells_nothing_of_a_call() -> None:
-    run, _ = finalized(Succeeded(report=stored(reused=True), answer=None))
+    run, _ = finalized(Succeeded(report=stored(None), answer=None))
 
     changes = at_step(run)
     assert changes["outputs.execution.reused"] is True
@@ -133,7 +136,7 @@ def test_failure_writes_the_error_and_no_artifact(answer: ModelAnswer | None) ->
 def test_the_job_is_closed_in_the_same_commit_under_its_own_guard() -> None:
     _, job = finalized(Failed(error=RateLimited("the provider answered 429")))
 
-    assert (job.ref, job.guard) == (JOB.ref, Version(4))
+    assert (job.ref, job.guard) == (job_ref(RUN_ID, STEP_ID), Version(4))
     assert job.changes["state",] == "FAILED"
     assert job.changes["lease",] is DELETE
     assert job.changes["wakeAt",] is DELETE
