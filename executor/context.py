@@ -26,15 +26,34 @@ from shared.domain.report_inputs import PreviousReportSource, Sources
 from shared.events import Event, EventLogger
 
 _T = TypeVar("_T")
+OHLCV = "OHLCV"
+CHARTS_MANIFEST = "charts manifest"
+CHART_IMAGE = "chart image"
+
+
+def previous_report_role(report: PreviousReportSource) -> str:
+    """What a previous report is called, to the model and in messages."""
+    return f"previous report {report.step_id or 'external'}"
+
+
+def _too_large_together(
+    kind: str, sizes: Sequence[int], limit: int, variable: str
+) -> InvalidStepInputs:
+    return InvalidStepInputs(
+        f"{kind}: {sum(sizes)} bytes in {len(sizes)} objects, at most {limit} are allowed"
+        f" ({variable})"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDigest:
-    """Which bytes a source had when it was read."""
+    """Which bytes a source had when it was read, and what they were read for."""
 
+    role: str
     uri: GcsUri
     generation: int
     sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +82,12 @@ class ContextReader:
 
         Raises:
             InvalidStepInputs: a source is missing, too large, no JSON or no image, or lies
-                in a bucket that is not allowed; names kind, URI, size and limit.
+                in a bucket that is not allowed, or all of them are too large together; names
+                kind, URI, size and limit.
             GcsReadFailed: Cloud Storage did not answer in time.
         """
         reads: list[Coroutine[Any, Any, Any]] = [
-            self._json("OHLCV", sources.ohlcv),
+            self._json(OHLCV, sources.ohlcv),
             self._charts(sources.charts_manifest),
             *(self._previous(report) for report in sources.previous_reports),
         ]
@@ -79,17 +99,32 @@ class ContextReader:
                 f"reading the context took over {timeout_seconds:.0f} s"
             ) from None
         descriptions, images, chart_digests = charts
+        digests = [ohlcv_digest, *chart_digests, *(digest for _, digest in previous)]
+        self._check_totals(digests)
         return Context(
             ohlcv_json=ohlcv,
             chart_descriptions=descriptions,
             images=images,
             previous_reports=[text for text, _ in previous],
-            digests=[ohlcv_digest, *chart_digests, *(digest for _, digest in previous)],
+            digests=digests,
         )
+
+    def _check_totals(self, digests: Sequence[SourceDigest]) -> None:
+        images = [each.size_bytes for each in digests if each.role == CHART_IMAGE]
+        documents = [each.size_bytes for each in digests if each.role != CHART_IMAGE]
+        limits = self.limits
+        if sum(images) > limits.max_total_image_bytes:
+            limit = limits.max_total_image_bytes
+            self.log.warning(Event.CHART_IMAGE_TOO_LARGE, bytes=sum(images), limit=limit)
+            raise _too_large_together("chart images", images, limit, "MAX_TOTAL_IMAGE_BYTES")
+        if sum(documents) > limits.max_total_json_bytes:
+            limit = limits.max_total_json_bytes
+            self.log.warning(Event.CONTEXT_JSON_TOO_LARGE, bytes=sum(documents), limit=limit)
+            raise _too_large_together("JSON sources", documents, limit, "MAX_TOTAL_JSON_BYTES")
 
     async def _json(self, kind: str, uri: GcsUri) -> tuple[str, SourceDigest]:
         value, digest = await self._parsed_json(kind, uri)
-        return _normalized(value, kind, uri), digest
+        return _normalized(value), digest
 
     async def _parsed_json(self, kind: str, uri: GcsUri) -> tuple[Any, SourceDigest]:
         stored, digest = await self._object(kind, uri, self.limits.max_json_bytes)
@@ -104,14 +139,14 @@ class ContextReader:
     async def _previous(
         self, report: PreviousReportSource
     ) -> tuple[PreviousReportText, SourceDigest]:
-        text, digest = await self._json("previous report", report.uri)
+        text, digest = await self._json(previous_report_role(report), report.uri)
         return (
             PreviousReportText(step_id=report.step_id, uri=str(report.uri), json_text=text),
             digest,
         )
 
     async def _charts(self, uri: GcsUri) -> tuple[list[str], list[Image], list[SourceDigest]]:
-        manifest, digest = await self._parsed_json("charts manifest", uri)
+        manifest, digest = await self._parsed_json(CHARTS_MANIFEST, uri)
         try:
             charts = charts_of(manifest, uri=str(uri), max_images=self.limits.max_images)
         except InvalidStepInputs:
@@ -126,12 +161,10 @@ class ContextReader:
         )
 
     async def _image(self, chart: Chart) -> tuple[Image, SourceDigest]:
-        stored, digest = await self._object(
-            "chart image", chart.uri, self.limits.max_image_bytes
-        )
+        stored, digest = await self._object(CHART_IMAGE, chart.uri, self.limits.max_image_bytes)
         mime_type = image_type(stored.data)
         if mime_type is None:
-            raise InvalidStepInputs(f"chart image {chart.uri}: is no PNG, JPEG or WebP")
+            raise InvalidStepInputs(f"{CHART_IMAGE} {chart.uri}: is no PNG, JPEG or WebP")
         self.log.debug(Event.CHART_IMAGE_LOADED, uri=str(chart.uri), bytes=len(stored.data))
         return Image(data=stored.data, mime_type=mime_type), digest
 
@@ -148,7 +181,7 @@ class ContextReader:
         except ObjectTooLarge as problem:
             too_large = (
                 Event.CHART_IMAGE_TOO_LARGE
-                if kind == "chart image"
+                if kind == CHART_IMAGE
                 else Event.CONTEXT_JSON_TOO_LARGE
             )
             size = problem.size_bytes
@@ -160,7 +193,11 @@ class ContextReader:
             raise GcsReadFailed(f"{kind} {uri}: {problem}") from None
         self.log.debug(Event.GCS_READ_FINISHED, kind=kind, uri=str(uri), bytes=len(stored.data))
         digest = SourceDigest(
-            uri=uri, generation=stored.generation, sha256=sha256_hex(stored.data)
+            role=kind,
+            uri=uri,
+            generation=stored.generation,
+            sha256=sha256_hex(stored.data),
+            size_bytes=len(stored.data),
         )
         return stored, digest
 
@@ -180,12 +217,5 @@ def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _normalized(value: Any, kind: str, uri: GcsUri) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        text.encode()
-    except ValueError:
-        raise InvalidStepInputs(
-            f"{kind} {uri}: holds a number or a character that JSON text cannot carry"
-        ) from None
-    return text
+def _normalized(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

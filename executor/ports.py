@@ -16,11 +16,13 @@ class ObjectExists(Exception):
     """An object already stands there. It may be the one that this very call stored."""
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectTooLarge(Exception):
     """The object is larger than the reader allows."""
 
-    size_bytes: int
+    # No frozen dataclass: an exception's traceback is set on its way through `with` blocks.
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self.size_bytes = size_bytes
 
 
 class ObjectsUnavailable(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 from executor.invocation import Invocation
 from executor.outcome import StoredReport
 from executor.ports import ObjectExists, ObjectInfo, ObjectStore, ObjectsUnavailable
+from executor.receipt import Receipt
 from shared.domain.artifacts import (
     CLAIM_KEY,
     CONTENT_TYPE,
@@ -60,7 +61,7 @@ class ReportStore:
         return _recovered(uri, found, work)
 
     async def create(
-        self, uri: GcsUri, document: Mapping[str, Any], digest: str, work: Invocation
+        self, uri: GcsUri, document: Mapping[str, Any], receipt: Receipt, work: Invocation
     ) -> StoredReport:
         """Store the report; if one stands there, it is the truth when its inputs are ours.
 
@@ -72,7 +73,7 @@ class ReportStore:
         data = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace")
         sha256 = sha256_hex(data)
         metadata = {
-            INPUT_DIGEST_KEY: digest,
+            **receipt.object_metadata(),
             CLAIM_KEY: work.held.record.claim_id,
             SHA256_KEY: sha256,
         }
@@ -87,7 +88,7 @@ class ReportStore:
                 timeout_seconds=seconds,
             )
         except ObjectExists:
-            found = await self.with_digest(uri, digest, work)
+            found = await self.with_digest(uri, receipt.digest, work)
             if found is None:
                 raise GcsWriteFailed(f"{uri}: it exists and cannot be found") from None
             return found

@@ -6,12 +6,12 @@ from typing import Any
 
 from executor.calling import ModelCaller
 from executor.context import Context, ContextReader
-from executor.digest import input_digest
 from executor.inputs import InputReader, StepInputs
 from executor.invocation import Invocation
 from executor.outcome import StoredReport, Succeeded
 from executor.ports import ModelAnswer, ModelRequest, ObjectStore
 from executor.prompt import build_user_message
+from executor.receipt import Receipt, make_receipt
 from executor.repair import repair_request, repairable
 from executor.report_store import ReportStore
 from executor.settings import CallPolicy, ExecutorSettings
@@ -64,16 +64,16 @@ class Work:
                 return Succeeded(report=found, answer=None)
             inputs = await self.inputs.read(work)
             context = await self._context(inputs, work)
-            digest = _digest(inputs, context, work)
+            receipt = _receipt(inputs, context, work)
             if work.held.record.may_have_artifact:
-                found = await self.reports.with_digest(inputs.uri, digest, work)
+                found = await self.reports.with_digest(inputs.uri, receipt.digest, work)
                 if found is not None:
                     return Succeeded(report=found, answer=None)
             self._check_call_policy(work)
             request = _request(inputs, context, work)
         except StepError as error:
             raise WorkFailed(error, None) from None
-        return await self._paid(request, inputs, digest, work)
+        return await self._paid(request, inputs, receipt, work)
 
     async def recovered(self, work: Invocation) -> StoredReport | None:
         """The report that a former attempt under this claim stored and did not finalize.
@@ -86,7 +86,7 @@ class Work:
         return await self.reports.of_this_claim(self.inputs.place(work), work)
 
     async def _paid(
-        self, request: ModelRequest, inputs: StepInputs, digest: str, work: Invocation
+        self, request: ModelRequest, inputs: StepInputs, receipt: Receipt, work: Invocation
     ) -> Succeeded:
         """From the first model call on, failures keep the answer that came."""
         answer: ModelAnswer | None = None
@@ -98,7 +98,7 @@ class Work:
                 answer = await self._repaired(request, answer, problem, work)
                 output = await _output(answer, request, work)
             document = report_document(self._metadata(inputs, answer, work), output)
-            report = await self.reports.create(inputs.uri, document, digest, work)
+            report = await self.reports.create(inputs.uri, document, receipt, work)
         except StepError as error:
             raise WorkFailed(error, answer) from None
         stored_at = self.clock.now()
@@ -173,12 +173,16 @@ class Work:
         )
 
 
-def _digest(inputs: StepInputs, context: Context, work: Invocation) -> str:
-    digest = input_digest(
-        prompt=inputs.prompt, schema=inputs.schema, profile=inputs.profile, context=context
+def _receipt(inputs: StepInputs, context: Context, work: Invocation) -> Receipt:
+    receipt = make_receipt(
+        prompt_id=inputs.prompt_id,
+        prompt=inputs.prompt,
+        schema_sha256=inputs.schema.sha256,
+        profile=inputs.profile,
+        objects=context.digests,
     )
-    work.held.note(lambda job: job.note_inputs(digest))
-    return digest
+    work.held.note(lambda job: job.note_inputs(receipt.digest))
+    return receipt
 
 
 def _request(inputs: StepInputs, context: Context, work: Invocation) -> ModelRequest:

@@ -1,6 +1,7 @@
 """Cloud Storage behind the ObjectStore port: a blocking client on a bounded thread pool."""
 
 import asyncio
+import io
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -94,13 +95,15 @@ class GcsObjects:
             raise ObjectMissing
         if info.size_bytes > max_bytes:
             raise ObjectTooLarge(info.size_bytes)
-        if info.size_bytes == 0:
-            return StoredObject(data=b"", generation=info.generation)
         blob = self._client.bucket(uri.bucket).blob(uri.name, generation=info.generation)
-        data = blob.download_as_bytes(
-            start=0, end=max_bytes, timeout=timeout_seconds, retry=_retry(timeout_seconds)
-        )
-        return StoredObject(data=data, generation=info.generation)
+        sink = _BoundedBytes(max_bytes)
+        try:
+            # What is stored compressed arrives inflated: the stored size says nothing then.
+            blob.download_to_file(sink, timeout=timeout_seconds, retry=_retry(timeout_seconds))
+        except exceptions.NotFound:
+            # It was there a moment ago: another attempt finds what replaced it.
+            raise ObjectsUnavailable("replaced while it was read") from None
+        return StoredObject(data=sink.getvalue(), generation=info.generation)
 
     async def _call(self, call: Callable[[], _T], timeout_seconds: float) -> _T:
         loop = asyncio.get_running_loop()
@@ -118,6 +121,20 @@ class GcsObjects:
             GoogleAuthError,
         ) as error:
             raise ObjectsUnavailable(type(error).__name__) from None
+
+
+class _BoundedBytes(io.BytesIO):
+    """Takes up to so many bytes, and breaks off the download of more."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self._max_bytes = max_bytes
+
+    def write(self, data: Any, /) -> int:
+        size = self.tell() + len(data)
+        if size > self._max_bytes:
+            raise ObjectTooLarge(size)
+        return super().write(data)
 
 
 def _retry(timeout_seconds: float) -> Any:

@@ -12,6 +12,8 @@ CONTENT_TYPE = "application/json"
 MAX_OBJECT_NAME_BYTES = 1_024
 #: Object metadata: the digest of everything that the report was made from.
 INPUT_DIGEST_KEY = "input-digest"
+#: Object metadata: the parts of that digest, so that a change can be named.
+INPUT_RECEIPT_KEY = "input-receipt"
 #: Object metadata: the claim under which the report was made.
 CLAIM_KEY = "claim-id"
 #: Object metadata: the SHA-256 of the report's bytes.

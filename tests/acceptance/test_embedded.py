@@ -8,15 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from executor.ports import ObjectExists, ObjectMissing, ObjectsUnavailable, ObjectTooLarge
 from infra.local.embedded.deliveries import DeliveryPolicy
 from infra.local.embedded.environment import EmbeddedEnvironment, Stages, _dispatcher
-from infra.local.embedded.objects import EmbeddedObjects
-from infra.local.local_functions import BUCKET, function_environ
+from infra.local.local_functions import function_environ
 from infra.local.objects import ObjectFolder
-from shared.domain.artifacts import GcsUri
 from shared.domain.documents import Create, DocumentRef, Update
 from shared.domain.messages import decode_job_message
 
@@ -180,69 +175,3 @@ async def test_listeners_see_every_change_with_what_was_before(tmp_path: Path) -
         documents.delete(ref)
 
     assert seen == [(None, {"n": 1}), ({"n": 1}, {"n": 2}), ({"n": 2}, None)]
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> EmbeddedObjects:
-    folder = ObjectFolder(tmp_path)
-    folder.create_bucket(BUCKET)
-    return EmbeddedObjects(folder)
-
-
-async def create(objects: EmbeddedObjects, uri: GcsUri, data: bytes = b"{}") -> None:
-    await objects.create(
-        uri, data, content_type="application/json", metadata={"k": "v"}, timeout_seconds=TIMEOUT
-    )
-
-
-async def test_an_object_is_created_once_and_read_back(objects: EmbeddedObjects) -> None:
-    uri = GcsUri(BUCKET, "run/1d/a:b-ü.json")
-    await create(objects, uri, b"first")
-
-    with pytest.raises(ObjectExists):
-        await create(objects, uri, b"second")
-
-    found = await objects.read(uri, max_bytes=5, timeout_seconds=TIMEOUT)
-    info = await objects.stat(uri, timeout_seconds=TIMEOUT)
-    assert info is not None
-    assert (found.data, info.size_bytes, info.metadata) == (b"first", 5, {"k": "v"})
-    assert found.generation == info.generation
-
-
-async def test_only_one_of_many_racing_creations_succeeds(objects: EmbeddedObjects) -> None:
-    uri = GcsUri(BUCKET, "raced")
-
-    results = await asyncio.gather(
-        *(create(objects, uri, str(n).encode()) for n in range(16)), return_exceptions=True
-    )
-
-    assert sum(result is None for result in results) == 1
-    assert sum(isinstance(result, ObjectExists) for result in results) == 15
-
-
-async def test_an_object_over_the_limit_is_refused_with_its_size(
-    objects: EmbeddedObjects,
-) -> None:
-    uri = GcsUri(BUCKET, "large")
-    await create(objects, uri, b"12345")
-
-    with pytest.raises(ObjectTooLarge) as refused:
-        await objects.read(uri, max_bytes=4, timeout_seconds=TIMEOUT)
-
-    assert refused.value.size_bytes == 5
-
-
-@pytest.mark.parametrize("bucket", [BUCKET, "no-such-bucket"])
-async def test_what_is_missing_is_told_apart(objects: EmbeddedObjects, bucket: str) -> None:
-    uri = GcsUri(bucket, "missing")
-
-    assert await objects.stat(uri, timeout_seconds=TIMEOUT) is None
-    with pytest.raises(ObjectMissing):
-        await objects.read(uri, max_bytes=1, timeout_seconds=TIMEOUT)
-
-
-async def test_creating_in_a_missing_bucket_is_the_port_s_error(
-    objects: EmbeddedObjects,
-) -> None:
-    with pytest.raises(ObjectsUnavailable):
-        await create(objects, GcsUri("no-such-bucket", "x"))

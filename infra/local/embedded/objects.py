@@ -81,7 +81,10 @@ class EmbeddedObjects:
             raise ObjectMissing(str(uri))
         if present.size > max_bytes:
             raise ObjectTooLarge(present.size)
-        record, data = self._folder.read(uri.bucket, uri.name, present.generation)
+        try:
+            record, data = self._folder.read(uri.bucket, uri.name, present.generation)
+        except ObjectNotFound:
+            raise ObjectsUnavailable("replaced while it was read") from None
         return StoredObject(data=data, generation=record.generation)
 
 

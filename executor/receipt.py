@@ -1,0 +1,86 @@
+"""The receipt of a report: exactly what it was made from, and the digest of all of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from executor.context import SourceDigest
+from shared.domain.artifacts import INPUT_DIGEST_KEY, INPUT_RECEIPT_KEY
+from shared.domain.canonical import canonical_hash
+from shared.domain.identifiers import PromptId
+from shared.domain.profile import LlmProfile
+from shared.domain.registry import Prompt
+
+#: So much of a hash tells two versions of one input apart; the digest vouches for all of it.
+#: Object metadata may have 8 KiB (https://cloud.google.com/storage/quotas), and a step may
+#: name two hundred objects.
+_SHORT_HASH_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The effective inputs of a report."""
+
+    prompt_id: PromptId
+    prompt_sha256: str
+    schema_sha256: str
+    profile_sha256: str
+    #: In a fixed order: candles, manifest, images, previous reports.
+    objects: Sequence[SourceDigest]
+
+    @property
+    def digest(self) -> str:
+        """The same inputs give the same digest; any other gives another."""
+        return canonical_hash(
+            {
+                "promptId": self.prompt_id,
+                "prompt": self.prompt_sha256,
+                "schema": self.schema_sha256,
+                "profile": self.profile_sha256,
+                "objects": [
+                    {
+                        "role": source.role,
+                        "uri": str(source.uri),
+                        # A string, as it may be beyond what JSON numbers carry exactly.
+                        "generation": str(source.generation),
+                        "sha256": source.sha256,
+                    }
+                    for source in self.objects
+                ],
+            }
+        )
+
+    def object_metadata(self) -> Mapping[str, str]:
+        """What goes with the report, as metadata of its object."""
+        short = {
+            "promptId": self.prompt_id,
+            "prompt": self.prompt_sha256,
+            "schema": self.schema_sha256,
+            "profile": self.profile_sha256,
+            "objects": [
+                [source.generation, source.sha256[:_SHORT_HASH_CHARS]]
+                for source in self.objects
+            ],
+        }
+        text = json.dumps(short, separators=(",", ":"))
+        return {INPUT_DIGEST_KEY: self.digest, INPUT_RECEIPT_KEY: text}
+
+
+def make_receipt(
+    *,
+    prompt_id: PromptId,
+    prompt: Prompt,
+    schema_sha256: str,
+    profile: LlmProfile,
+    objects: Sequence[SourceDigest],
+) -> Receipt:
+    """The receipt of a report made from these."""
+    return Receipt(
+        prompt_id=prompt_id,
+        prompt_sha256=canonical_hash([prompt.system_instruction, prompt.user_prompt]),
+        schema_sha256=schema_sha256,
+        profile_sha256=canonical_hash(
+            profile.model_dump(mode="json", by_alias=True, exclude_none=True)
+        ),
+        objects=objects,
+    )
