@@ -57,6 +57,10 @@ class GeminiModel:
             # Not chained: its text can quote the request or the answer.
             raise classify(failure, now=self._clock.now()) from None
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aio.aclose()
+
     async def _send(self, request: ModelRequest, timeout_seconds: float) -> str:
         response = await self._client.aio.models.generate_content(
             model=request.profile.model_name,

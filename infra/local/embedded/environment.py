@@ -86,11 +86,14 @@ class EmbeddedEnvironment:
             pushing_to(self._execute, _SUBSCRIPTION), policy=policy, give_up=self._bury
         )
         self.queue = EmbeddedQueue(self._jobs, self.clock)
+        #: Closed last, with what the stages put there.
+        self.resources = AsyncExitStack()
         self._stages = (stages or deployed_stages)(self)
         self._stack = AsyncExitStack()
         self.documents.listen(self._changed)
 
     async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.resources)
         await self._stack.enter_async_context(self._jobs)
         await self._stack.enter_async_context(self._events)
         if self._stages.sweep is not None:
@@ -198,10 +201,12 @@ def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:
     from executor.wiring import make_model  # noqa: PLC0415
 
     settings = read_executor_settings(environment.environ)
+    model = make_model(settings)
+    environment.resources.push_async_callback(model.aclose)
     return Executor(
         documents=environment.worker_documents,
         objects=EmbeddedObjects(environment.folder),
-        model=make_model(settings),
+        model=model,
         dead_letters=environment.dead_letters,
         clock=environment.clock,
         log=environment.logger("executor", settings.shared),

@@ -1,0 +1,82 @@
+"""The receipt: any other input gives another digest, and it fits where it is kept."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from executor.context import SourceDigest
+from executor.receipt import Receipt, make_receipt
+from shared.domain.artifacts import GcsUri
+from shared.domain.identifiers import PromptId
+from shared.domain.profile import LlmProfile, parse_profile
+from shared.domain.registry import Prompt, parse_prompt
+
+PROMPT_ID = PromptId("llm_prompt_1d_report_v1_0")
+STRUCTURED = {"schemaId": "llm_schema_1d_report_v1_0", "kind": "LLM_REPORT_OUTPUT"}
+SOURCE = SourceDigest(
+    role="OHLCV", uri=GcsUri("b", "o.json"), generation=7, sha256="a" * 64, size_bytes=9
+)
+#: https://cloud.google.com/storage/quotas: all custom metadata of one object.
+METADATA_LIMIT_BYTES = 8_192
+
+
+def prompt(user: str = "user") -> Prompt:
+    return parse_prompt(
+        PROMPT_ID, {"schemaVersion": 1, "systemInstruction": "system", "userPrompt": user}
+    )
+
+
+def profile(**fields: Any) -> LlmProfile:
+    return parse_profile({"modelName": "m", "structuredOutput": STRUCTURED, **fields})
+
+
+def receipt(**changes: Any) -> Receipt:
+    inputs: dict[str, Any] = {
+        "prompt_id": PROMPT_ID,
+        "prompt": prompt(),
+        "schema_sha256": "b" * 64,
+        "profile": profile(),
+        "objects": [SOURCE],
+    }
+    return make_receipt(**{**inputs, **changes})
+
+
+def test_the_same_inputs_give_the_same_digest() -> None:
+    assert receipt().digest == receipt().digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt_id": PromptId("llm_prompt_1d_report_v1_1")},
+        {"prompt": prompt("other")},
+        {"schema_sha256": "c" * 64},
+        {"profile": profile(temperature=0.5)},
+        {"objects": []},
+        {"objects": [SOURCE, SOURCE]},
+        {"objects": [replace(SOURCE, role="previous report external")]},
+        {"objects": [replace(SOURCE, uri=GcsUri("b", "other.json"))]},
+        {"objects": [replace(SOURCE, generation=8)]},
+        {"objects": [replace(SOURCE, sha256="d" * 64)]},
+    ],
+    ids=str,
+)
+def test_any_other_input_gives_another_digest(changes: dict[str, Any]) -> None:
+    assert receipt(**changes).digest != receipt().digest
+
+
+def test_the_deprecated_names_of_a_profile_change_nothing() -> None:
+    old = parse_profile({"model": "m", "structuredOutput": STRUCTURED})
+
+    assert receipt(profile=old).digest == receipt().digest
+
+
+def test_the_receipt_of_the_largest_step_fits_into_object_metadata() -> None:
+    # A hundred images, the two documents, and a hundred previous reports.
+    largest = replace(SOURCE, generation=2**63 - 1)
+    metadata = receipt(objects=[largest] * 202).object_metadata()
+
+    size_bytes = sum(len(name) + len(value) for name, value in metadata.items())
+    assert size_bytes < METADATA_LIMIT_BYTES - 200  # claim and hash of the report
+    assert all(value.isascii() for value in metadata.values())
