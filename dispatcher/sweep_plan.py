@@ -5,7 +5,7 @@ when it asked to be woken. Nobody may be left to say why, so everything is decid
 records as they stand.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -13,11 +13,10 @@ from dispatcher.planning import QUEUED_FOR, job_message
 from shared.domain.documents import Snapshot, Write
 from shared.domain.finalize import ending_writes, exhausted, step_status
 from shared.domain.job_documents import update_job
-from shared.domain.jobs import JobMove, JobRecord, JobState
+from shared.domain.jobs import JobMove, JobRecord
 from shared.domain.messages import JobMessage
 from shared.domain.steps import StepStatus
 
-#: A job that waits behind others is not helped by ever more copies of its message.
 LONGEST_QUEUED_FOR = timedelta(minutes=15)
 
 
@@ -84,7 +83,7 @@ def plan_due_job(
             keep_for=keep_for,
         )
         return Plan(outcome=Outcome.EXHAUSTED, writes=writes)
-    woken = replace(job, wake_at=now + look_again_after(job, now) + jitter)
+    woken = job.wake(wake_at=now + look_again_after(job.wakes) + jitter)
     return Plan(
         outcome=Outcome.REPUBLISHED,
         # Written before the message: of many sweeps, the one whose guard holds publishes it.
@@ -93,12 +92,11 @@ def plan_due_job(
     )
 
 
-def look_again_after(job: JobRecord, now: datetime) -> timedelta:
+def look_again_after(wakes: int) -> timedelta:
     """How long a message published now may stay without effect.
 
-    Half the age of the claim while the job waits in the queue, within bounds: the longer it
-    waits, the likelier it is that others are before it.
+    Twice as long after each one that nobody took: a job that waits behind others is not
+    helped by ever more copies of its message.
     """
-    if job.state is JobState.RUNNING:
-        return QUEUED_FOR
-    return min(max((now - job.claimed_at) / 2, QUEUED_FOR), LONGEST_QUEUED_FOR)
+    # The exponent is capped so that no duration overflows; the product is capped well before.
+    return min(QUEUED_FOR * (1 << min(wakes, 16)), LONGEST_QUEUED_FOR)

@@ -23,6 +23,7 @@ from infra.local.pubsub_setup import PubSubRefused
 from infra.local.scenario.model import Scenario
 from infra.local.state_file import AlreadyUp
 from infra.ops.connection import NotConnected
+from infra.ops.operator_acts import ActRefused
 from infra.ops.run_reading import NotFound
 from infra.ops.step_logs import LogsUnavailable
 from shared.ports import StoreUnavailable
@@ -30,6 +31,7 @@ from shared.settings import SettingsInvalid
 
 #: What the user can act on: told in its own words, without a traceback.
 _EXPLAINED = (
+    ActRefused,
     AlreadyUp,
     BundleError,
     EmulatorsMissing,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.attempts import (
+    MAX_ACTS_KEPT,
     MAX_ATTEMPTS_KEPT,
     Attempt,
     CallPurpose,
@@ -142,7 +143,8 @@ class JobRecord:
     @property
     def may_have_artifact(self) -> bool:
         """Whether somebody may have stored the step's report before the present attempt."""
-        return self.attempt > 1 or self.claim_number > 1
+        # Not the attempt number alone: a fresh attempt budget begins to count anew.
+        return self.attempt > 1 or len(self.history) > 1 or self.claim_number > 1
 
     def leased_at(self, now: datetime) -> bool:
         """Whether a holder is believed alive."""
@@ -198,6 +200,20 @@ class JobRecord:
     def wake(self, *, wake_at: datetime) -> "JobRecord":
         """The record of a job whose message is published again, to be looked at once more."""
         return replace(self, wakes=self.wakes + 1, wake_at=wake_at)
+
+    def with_act(self, act: OperatorAct) -> "JobRecord":
+        """The record that remembers what an operator did."""
+        return replace(self, operator_acts=(*self.operator_acts, act)[-MAX_ACTS_KEPT:])
+
+    def with_fresh_attempts(self, *, wake_at: datetime) -> "JobRecord":
+        """The open record with its attempt budget unspent; what was paid for stays counted.
+
+        Raises:
+            IllegalMove: nothing is left to attempt.
+        """
+        if self.closed:
+            raise IllegalMove(f"a {self.state} job has no attempts")
+        return replace(self, attempt=0, wakes=0, not_before=None, wake_at=wake_at)
 
     def book_llm_call(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
         """The record that counts one more model call, before it begins."""

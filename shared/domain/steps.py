@@ -18,7 +18,9 @@ class StepStatus(StrEnum):
     SUCCEEDED = "SUCCEEDED"  #: Nobody: terminal.
     FAILED = "FAILED"  #: Nobody: terminal, unless an operator or the orchestrator reopens it.
     SKIPPED = "SKIPPED"  #: Nobody: terminal.
-    CANCELLED = "CANCELLED"  #: Nobody: terminal.
+    CANCELLED = (
+        "CANCELLED"  #: Nobody: terminal, unless an operator or the orchestrator reopens it.
+    )
 
 
 class StepMove(StrEnum):
@@ -43,6 +45,24 @@ TRANSITIONS: dict[StepStatus, dict[StepMove, StepStatus]] = {
 }
 
 
+class OperatorMove(StrEnum):
+    """What an operator does to a step, by a tool and never by itself."""
+
+    CANCEL = "cancel"
+    RERUN = "rerun"
+
+
+OPERATOR_TRANSITIONS: dict[StepStatus, dict[OperatorMove, StepStatus]] = {
+    StepStatus.PENDING: {},
+    StepStatus.READY: {},
+    StepStatus.RUNNING: {OperatorMove.CANCEL: StepStatus.CANCELLED},
+    StepStatus.SUCCEEDED: {},
+    StepStatus.FAILED: {OperatorMove.RERUN: StepStatus.READY},
+    StepStatus.SKIPPED: {},
+    StepStatus.CANCELLED: {OperatorMove.RERUN: StepStatus.READY},
+}
+
+
 class IllegalMove(Exception):
     """The transition table has no such move; nothing was changed."""
 
@@ -57,3 +77,15 @@ def advance_step(status: StepStatus, move: StepMove) -> StepStatus:
         return TRANSITIONS[status][move]
     except KeyError:
         raise IllegalMove(f"a {status} step cannot {move}") from None
+
+
+def operate_step(status: StepStatus, move: OperatorMove) -> StepStatus:
+    """The status after the operator's move.
+
+    Raises:
+        IllegalMove: an operator may not move the step so from this status.
+    """
+    try:
+        return OPERATOR_TRANSITIONS[status][move]
+    except KeyError:
+        raise IllegalMove(f"{move} is not for a {status} step") from None
