@@ -77,7 +77,8 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
             try:
                 answers = [answer async for answer in call]
             except grpc.aio.AioRpcError as error:
-                await context.abort(error.code(), error.details(), error.trailing_metadata())
+                trailing = tuple(error.trailing_metadata() or ())
+                await context.abort(error.code(), error.details(), trailing)
                 return
             if self._proxy.answers_to_lose[name] > 0:
                 self._proxy.answers_to_lose[name] -= 1
