@@ -106,7 +106,11 @@ async def served(backend: Backend) -> AsyncIterator[tuple[GeminiModel, Calls]]:
             base_url=url,
             timeout_seconds=30,
         )
-        yield GeminiModel(make_client(settings, "some-project"), SystemClock()), app.state.calls
+        model = GeminiModel(make_client(settings, "some-project"), SystemClock())
+        try:
+            yield model, app.state.calls
+        finally:
+            await model.aclose()
 
 
 async def sent(backend: Backend, request: ModelRequest, seconds: float = 30.0) -> Call:
