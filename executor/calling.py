@@ -113,7 +113,7 @@ class ModelCaller:
         try:
             answer = await self.model.generate(request, timeout_seconds=seconds)
         except StepError as error:
-            self._ended(replace(call, code=str(error.code)), work)
+            self._ended(replace(call, code=str(error.code)), work, error)
             if not _maybe_billed(error):
                 work.held.note(JobRecord.call_cost_nothing)
             elif self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
@@ -130,11 +130,13 @@ class ModelCaller:
         )
         return answer
 
-    def _ended(self, call: ModelCall, work: Invocation) -> None:
+    def _ended(self, call: ModelCall, work: Invocation, error: StepError | None = None) -> None:
         ended = replace(call, ended_at=self.clock.now())
         work.held.note(_noted(ended))
-        work.log.info(
+        log = work.log.warning if error else work.log.info
+        log(
             Event.LLM_REQUEST_FINISHED,
+            error.message if error else "",
             call=call.number,
             code=call.code,
             llm={

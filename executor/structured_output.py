@@ -28,11 +28,15 @@ SAFETY_REASONS = frozenset(
         "SPII",
         "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
         "MODEL_ARMOR",
+        "ESCALATION",
+        "PUP_LIMITED_DISABLED",
     }
 )
-#: Reasons that can come with a whole answer.
-_COMPLETE = frozenset({"STOP", "MAX_TOKENS"})
+#: Reasons that can come with a whole answer. None comes with no candidate at all, or from a
+#: provider that does not say: the answer itself decides.
+COMPLETE_REASONS = frozenset({"STOP", "MAX_TOKENS", None})
 #: What a report may hold, whatever else a registry's schema allows.
 _ENVELOPE: Mapping[str, Any] = {
     "type": "object",
@@ -70,7 +74,7 @@ def read_output(answer: ModelAnswer, json_schema: Mapping[str, Any]) -> dict[str
         raise LlmSafetyBlock(f"the prompt was blocked: {answer.block_reason}")
     if answer.finish_reason in SAFETY_REASONS:
         raise LlmSafetyBlock(f"the answer was blocked: {answer.finish_reason}")
-    if answer.finish_reason not in _COMPLETE:
+    if answer.finish_reason not in COMPLETE_REASONS:
         raise _invalid(Kind.FINISH_REASON, answer)
     if not answer.text:
         raise _invalid(Kind.MISSING_TEXT, answer)

@@ -6,12 +6,14 @@ https://ai.google.dev/api/generate-content#generatecontentresponse
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from executor.ports import ModelAnswer
 
 _MAX_WORD_CHARS = 128
+_ENUM = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _MAX_DEPTH = 4
 _MAX_ITEMS = 64
 #: Firestore's integers have 64 bits.
@@ -37,8 +39,8 @@ def parse_answer(body: str) -> ModelAnswer:
     candidate = _object(next(iter(_list(envelope, "candidates")), {}))
     return ModelAnswer(
         text=_text(_object(candidate.get("content"))),
-        finish_reason=_word(candidate.get("finishReason")),
-        block_reason=_word(_object(envelope.get("promptFeedback")).get("blockReason")),
+        finish_reason=_enum(candidate.get("finishReason")),
+        block_reason=_enum(_object(envelope.get("promptFeedback")).get("blockReason")),
         model_version=_word(envelope.get("modelVersion")),
         response_id=_word(envelope.get("responseId")),
         usage=_plain(_object(envelope.get("usageMetadata"))) or None,
@@ -70,6 +72,13 @@ def _list(value: Mapping[str, Any], name: str) -> Sequence[Any]:
     if not isinstance(items, list):
         raise EnvelopeBroken(f"{name} is not a list")
     return items
+
+
+def _enum(value: Any) -> str | None:
+    """The name of an enumeration's member, known or not: it is written into messages."""
+    if value is None:
+        return None
+    return value if isinstance(value, str) and _ENUM.fullmatch(value) else "UNREADABLE"
 
 
 def _word(value: Any) -> str | None:

@@ -64,6 +64,11 @@ def test_a_finish_reason_of_next_year_is_passed_on_without_a_warning() -> None:
     assert parse_answer(body(finishReason="BORED")).finish_reason == "BORED"
 
 
+@pytest.mark.parametrize("reason", ["what the model said", "", "x" * 65, 7, ["STOP"]])
+def test_a_finish_reason_that_is_no_name_is_not_quoted(reason: Any) -> None:
+    assert parse_answer(body(finishReason=reason)).finish_reason == "UNREADABLE"
+
+
 def test_usage_is_kept_as_the_provider_sent_it() -> None:
     usage = {
         "promptTokenCount": 5,
