@@ -67,5 +67,8 @@ bundles: $(READY) ## Write the source archives that Terraform deploys
 	@$(BIN)/worker-llm bundle dispatcher --out build/dispatcher.zip
 	@$(BIN)/worker-llm bundle executor --out build/executor.zip
 
+docs-generated: $(READY) ## Bring the generated pages of the docs up to date
+	@$(BIN)/python -m tests.model_faults_page
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(SCANNER) build .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

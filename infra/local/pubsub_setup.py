@@ -18,13 +18,7 @@ class PubSubRefused(Exception):
     """The emulator did not make a topic or a subscription."""
 
 
-async def create_topics(
-    pubsub_host: str,
-    project: str,
-    *,
-    push_url: str,
-    ack_deadline_seconds: int = ACK_DEADLINE_SECONDS,
-) -> None:
+async def create_topics(pubsub_host: str, project: str, *, push_url: str) -> None:
     """Make both topics, the push subscription to `push_url`, and the dead letters' own.
 
     Raises:
@@ -37,7 +31,7 @@ async def create_topics(
         dead: {},
         f"{root}/subscriptions/{PUSH_SUBSCRIPTION}": {
             "topic": jobs,
-            "ackDeadlineSeconds": ack_deadline_seconds,
+            "ackDeadlineSeconds": ACK_DEADLINE_SECONDS,
             "pushConfig": {"pushEndpoint": push_url},
             "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "60s"},
             "deadLetterPolicy": {

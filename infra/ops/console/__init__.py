@@ -1,1 +1,0 @@
-"""The operator's console: server-rendered pages of one environment, on loopback alone."""
