@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from dispatcher.planning import Claim, executable_steps, jobs_to_publish, plan_claim
+from dispatcher.planning import (
+    Claim,
+    executable_steps,
+    jobs_to_publish,
+    plan_claim,
+    published_elsewhere,
+)
 from shared.domain.documents import DocumentRef, Snapshot, Version
 from shared.domain.errors import FirestoreClaimFailed, FlowRunInvalid, FlowRunNotFound
 from shared.domain.flow_run import FlowRun, parse_flow_run
@@ -88,10 +94,25 @@ class Claims:
             published += await self.publish(jobs, cause)
             steps = executable_steps(fresh.run)
             if not steps:
+                self._check_published(fresh, claim_id, cause)
                 return published
             seen |= set(steps)
             view = fresh
         raise FirestoreClaimFailed(f"{MAX_CLAIM_TRIES} tries failed, the last with {problem}")
+
+    def _check_published(self, view: RunView, claim_id: ClaimId, cause: Cause) -> None:
+        """Have the event delivered again while its jobs may be left unpublished.
+
+        Raises:
+            FirestoreClaimFailed: another delivery claimed them a moment ago.
+        """
+        if published_elsewhere(
+            list(view.jobs.values()),
+            claim_id=claim_id,
+            event_id=cause.event_id,
+            now=self.clock.now(),
+        ):
+            raise FirestoreClaimFailed("another delivery of this event may be publishing still")
 
     def _plan(self, view: RunView, claim_id: ClaimId, event_id: str) -> Claim:
         return plan_claim(

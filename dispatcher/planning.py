@@ -220,14 +220,35 @@ def jobs_to_publish(
     Those of this very delivery (the claim was applied, its answer was lost), and those that
     an earlier delivery of this event claimed and did not live to publish.
     """
-    records = [readable_job(snapshot) for snapshot in snapshots]
     return tuple(
         job_message(record, data)
+        for record in _queued(snapshots, event_id)
+        if record.claim_id == claim_id or now - record.claimed_at >= PUBLISH_GRACE
+    )
+
+
+def published_elsewhere(
+    snapshots: Sequence[Snapshot], *, claim_id: ClaimId, event_id: str, now: datetime
+) -> bool:
+    """Whether another delivery of this event may be publishing jobs right now.
+
+    It may also have died of it: this delivery must come again and look.
+    """
+    return any(
+        record.claim_id != claim_id
+        and not record.attempt
+        and now - record.claimed_at < PUBLISH_GRACE
+        for record in _queued(snapshots, event_id)
+    )
+
+
+def _queued(snapshots: Sequence[Snapshot], event_id: str) -> Sequence[JobRecord]:
+    """The jobs claimed for this event whose message nobody has taken up."""
+    records = [readable_job(snapshot) for snapshot in snapshots]
+    return [
+        record
         for record in records
         if record is not None
         and record.state is JobState.QUEUED
-        and (
-            record.claim_id == claim_id
-            or (record.event_id == event_id and now - record.claimed_at >= PUBLISH_GRACE)
-        )
-    )
+        and record.event_id == event_id
+    ]
