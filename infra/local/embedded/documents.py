@@ -32,10 +32,12 @@ class EmbeddedDocuments:
 
     Within that loop a commit is atomic, since nothing is awaited in it. Values go in and out
     as copies. Every commit of a document is told to the listeners, also one that changes
-    nothing, as Firestore's events do.
+    nothing, as Firestore's events do. The times of the documents come from
+    `now_nanoseconds`, since 1970.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now_nanoseconds: Callable[[], int] = time.time_ns) -> None:
+        self._now_nanoseconds = now_nanoseconds
         self._documents: dict[DocumentRef, Document] = {}
         self._listeners: list[Listener] = []
         self._last = 0
@@ -54,7 +56,7 @@ class EmbeddedDocuments:
     async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
         """Never waits; see the port."""
         del timeout_seconds
-        moment = max(time.time_ns() // _TICK * _TICK, self._last + _TICK)
+        moment = max(self._now_nanoseconds() // _TICK * _TICK, self._last + _TICK)
         staged: dict[DocumentRef, Document] = {}
         for write in writes:
             present = staged.get(write.ref, self._documents.get(write.ref))
@@ -100,6 +102,10 @@ class EmbeddedDocuments:
         old = self._documents.pop(ref, None)
         if old is not None:
             self._tell(ref, old, None)
+
+    def present(self, ref: DocumentRef) -> Document | None:
+        """The document as it stands: not a copy, and not to be changed."""
+        return self._documents.get(ref)
 
     def _present(self, refs: Iterable[DocumentRef]) -> Sequence[Snapshot]:
         return [found for ref in refs if (found := self._snapshot(ref)) is not None]

@@ -49,7 +49,7 @@ class _Dispatcher:
 
 
 def _chance(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - repeatable on purpose
+    return random.Random(seed)
 
 
 @asynccontextmanager

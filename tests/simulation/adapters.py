@@ -1,0 +1,232 @@
+"""The ports of one process, each of whose operations goes through the world."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from executor.ports import (
+    ModelAnswer,
+    ModelRequest,
+    ObjectExists,
+    ObjectInfo,
+    ObjectsUnavailable,
+    StoredObject,
+)
+from shared.domain.artifacts import GcsUri
+from shared.domain.documents import DocumentRef, Snapshot, Version, Write
+from shared.domain.errors import GeminiRequestFailed
+from shared.domain.messages import OutgoingMessage
+from shared.ports import Conflict, QueueUnavailable, StoreUnavailable
+from tests.simulation.bucket import Bucket
+from tests.simulation.delivery import MessageStore
+from tests.simulation.model import (
+    blocked_answer,
+    good_answer,
+    invalid_answer,
+    marker_of,
+    rate_limited,
+    thinking_seconds,
+    unanswered,
+)
+from tests.simulation.nemesis import Fault, Kind
+from tests.simulation.process import Process
+from tests.simulation.records import Records
+from tests.simulation.world import Call, World
+
+
+class Observer(Protocol):
+    """Is told of every effect outside of the documents, at its moment."""
+
+    def stored(self, who: Process, uri: GcsUri) -> None:
+        """`who` stored an object."""
+
+    def called(self, who: Process, request: ModelRequest) -> None:
+        """`who` called the model."""
+
+    def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
+        """`who` published messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedDocuments:
+    """Implements the DocumentStore and UnfinishedWork ports."""
+
+    world: World
+    process: Process
+    records: Records
+
+    async def read(
+        self, refs: Sequence[DocumentRef], *, timeout_seconds: float
+    ) -> Sequence[Snapshot | None]:
+        """See the port."""
+        call = self._call(Kind.READ, _names(refs), timeout_seconds)
+        store = self.records.documents
+        return await self.world.perform(call, lambda: store.read(refs, timeout_seconds=0))
+
+    async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
+        """See the port."""
+        target = _names([write.ref for write in writes])
+        call = self._call(Kind.COMMIT, target, timeout_seconds)
+        return await self.world.perform(call, lambda: self.records.commit(self.process, writes))
+
+    async def due_jobs(
+        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        call = self._call(Kind.QUERY, "due jobs", timeout_seconds)
+        store = self.records.documents
+        return await self.world.perform(
+            call, lambda: store.due_jobs(now, after=after, limit=limit, timeout_seconds=0)
+        )
+
+    async def running_runs(
+        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        call = self._call(Kind.QUERY, "running runs", timeout_seconds)
+        store = self.records.documents
+        return await self.world.perform(
+            call,
+            lambda: store.running_runs(collection, after=after, limit=limit, timeout_seconds=0),
+        )
+
+    def _call(self, kind: Kind, target: str, timeout_seconds: float) -> Call:
+        return Call(
+            process=self.process,
+            kind=kind,
+            target=target,
+            timeout_seconds=timeout_seconds,
+            refused=StoreUnavailable("simulated"),
+            unanswered=StoreUnavailable("simulated"),
+            done_before=Conflict("simulated"),
+        )
+
+
+def _names(refs: Sequence[DocumentRef]) -> str:
+    return " ".join(f"{ref.collection}/{ref.document_id[-12:]}" for ref in refs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedObjects:
+    """Implements the ObjectStore port."""
+
+    world: World
+    process: Process
+    bucket: Bucket
+    observer: Observer
+
+    async def stat(self, uri: GcsUri, *, timeout_seconds: float) -> ObjectInfo | None:
+        """See the port."""
+
+        async def stat() -> ObjectInfo | None:
+            blob = self.bucket.blobs.get(uri)
+            if blob is None:
+                return None
+            return ObjectInfo(
+                size_bytes=len(blob.data), generation=blob.generation, metadata=blob.metadata
+            )
+
+        return await self.world.perform(self._call(Kind.STAT, uri, timeout_seconds), stat)
+
+    async def read(
+        self, uri: GcsUri, *, max_bytes: int, timeout_seconds: float
+    ) -> StoredObject:
+        """See the port."""
+
+        async def read() -> StoredObject:
+            blob = self.bucket.read(uri, max_bytes)
+            return StoredObject(data=blob.data, generation=blob.generation)
+
+        return await self.world.perform(self._call(Kind.FETCH, uri, timeout_seconds), read)
+
+    async def create(
+        self,
+        uri: GcsUri,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        timeout_seconds: float,
+    ) -> None:
+        """See the port."""
+        del content_type
+
+        async def create() -> None:
+            self.bucket.create(uri, data, metadata)
+            self.observer.stored(self.process, uri)
+
+        await self.world.perform(self._call(Kind.CREATE, uri, timeout_seconds), create)
+
+    def _call(self, kind: Kind, uri: GcsUri, timeout_seconds: float) -> Call:
+        return Call(
+            process=self.process,
+            kind=kind,
+            target=uri.name,
+            timeout_seconds=timeout_seconds,
+            refused=ObjectsUnavailable("simulated"),
+            unanswered=ObjectsUnavailable("simulated"),
+            done_before=ObjectExists("simulated"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedModel:
+    """Implements the LanguageModel port."""
+
+    world: World
+    process: Process
+    observer: Observer
+
+    async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
+        """See the port."""
+        call = Call(
+            process=self.process,
+            kind=Kind.GENERATE,
+            target=marker_of(request),
+            timeout_seconds=timeout_seconds,
+            refused=GeminiRequestFailed("simulated"),
+            unanswered=unanswered(),
+            begin=lambda: self.observer.called(self.process, request),
+            work_seconds=min(thinking_seconds(self.world.nemesis.schedule), timeout_seconds),
+            instead={
+                Fault.RATE_LIMITED: rate_limited,
+                Fault.INVALID: invalid_answer,
+                Fault.BLOCKED: blocked_answer,
+            },
+        )
+        return await self.world.perform(call, lambda: good_answer(request))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedQueue:
+    """Implements the Queue port."""
+
+    world: World
+    process: Process
+    topic: MessageStore
+    observer: Observer
+
+    async def publish(
+        self, messages: Sequence[OutgoingMessage], *, timeout_seconds: float
+    ) -> None:
+        """See the port."""
+
+        async def publish(taken: Sequence[OutgoingMessage] = messages) -> None:
+            self.topic.take(taken)
+            self.observer.published(self.process, taken)
+
+        async def publish_some() -> None:
+            await publish(messages[: len(messages) // 2])
+            raise QueueUnavailable("simulated")
+
+        call = Call(
+            process=self.process,
+            kind=Kind.PUBLISH,
+            target=f"{len(messages)} messages",
+            timeout_seconds=timeout_seconds,
+            refused=QueueUnavailable("simulated"),
+            unanswered=QueueUnavailable("simulated"),
+            instead={Fault.PARTIAL: publish_some},
+        )
+        await self.world.perform(call, publish)

@@ -1,0 +1,246 @@
+"""Watches everything that happens, and says which promise it breaks."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor.ports import ModelRequest
+from infra.local.cloud_events import Document
+from shared.domain.artifacts import GcsUri, parse_gcs_uri
+from shared.domain.documents import DocumentRef
+from shared.domain.messages import OutgoingMessage
+from tests.simulation.bucket import Bucket
+from tests.simulation.delivery import FLOW_RUNS
+from tests.simulation.ledger import Claim, LeaseTaken, Ledger, StepKey
+from tests.simulation.model import CANARY, marker_of
+from tests.simulation.process import REQUEST, Process, Request
+from tests.simulation.promises import (
+    CLOSED,
+    LLM_REPORT,
+    JobChange,
+    Promise,
+    Violation,
+    executable,
+    job_violations,
+    leased,
+    owner_of,
+    run_violations,
+)
+from tests.simulation.records import Change, Records
+from tests.simulation.world import World
+
+JOBS = "llm_jobs"
+
+
+@dataclass(slots=True, kw_only=True)
+class Checker:
+    """A pure observer: it reads stores and is told of effects, and changes nothing."""
+
+    world: World
+    records: Records
+    bucket: Bucket
+    max_attempts: int
+    max_calls: int
+    ledger: Ledger = field(default_factory=Ledger)
+    violations: list[Violation] = field(default_factory=list)
+    _events_under_way: Counter[str] = field(default_factory=Counter)
+
+    def broken(self, promise: Promise, what: str) -> None:
+        """A promise is broken."""
+        self._found(Violation(promise, what))
+
+    def _found(self, violation: Violation) -> None:
+        self.world.note("checker", f"VIOLATION {violation}")
+        self.violations.append(violation)
+
+    def committed(self, who: Process | None, changes: Sequence[Change]) -> None:
+        """See `records.Reader`."""
+        if who is None:
+            return
+        jobs = [_job_change(change) for change in changes if change.ref.collection == JOBS]
+        for job in jobs:
+            self._job_written(who, job)
+        for change in changes:
+            if change.ref.collection == FLOW_RUNS:
+                self._run_written(change, jobs)
+            if change.new is not None and CANARY in repr(change.new.fields):
+                self.broken(Promise.NOTHING_LEAKS, f"{change.ref} repeats what is secret")
+
+    def _run_written(self, change: Change, jobs: Sequence[JobChange]) -> None:
+        by_step = {job.new["stepId"]: job for job in jobs}
+        for violation in run_violations(change.old, change.new, by_step):
+            self._found(violation)
+        if change.old is None or change.new is None:
+            return
+        before, after = change.old.fields["steps"], change.new.fields["steps"]
+        for step_id, step in after.items():
+            ended = step["status"] in {"SUCCEEDED", "FAILED"}
+            if not ended or step == before.get(step_id) or step_id not in by_step:
+                continue
+            job = by_step[step_id]
+            claim = self.ledger.claim(job.key, job.new)
+            claim.ended = step["status"]
+            claim.reused = bool(step["outputs"].get("execution", {}).get("reused"))
+            if step["status"] == "SUCCEEDED":
+                self._check_report(change.new.fields, step_id)
+
+    def _check_report(self, run: Any, step_id: str) -> None:
+        """Promise 3: what a SUCCEEDED step names is there, and is the report on its inputs."""
+        step = run["steps"][step_id]
+        blob = self.bucket.blobs.get(parse_gcs_uri(step["outputs"].get("gcs_uri")))
+        if blob is None:
+            self.broken(Promise.SUCCESS_HAS_REPORT, f"{step_id}: there is no report")
+            return
+        candles = run["steps"][step["inputs"]["ohlcvStepId"]]["outputs"]["gcs_uri"]
+        shown = json.loads(self.bucket.blobs[parse_gcs_uri(candles)].data)["marker"]
+        made_from = json.loads(blob.data)["output"]["details"]["marker"]
+        if made_from != shown:
+            what = f"{step_id}: the report is on {made_from}, not on {shown}"
+            self.broken(Promise.SUCCESS_HAS_REPORT, what)
+
+    def _job_written(self, who: Process, job: JobChange) -> None:
+        claim = self.ledger.claim(job.key, job.new)
+        request = REQUEST.get()
+        held = claim.lease_of(request)
+        holds = held is not None and job.old is not None and owner_of(job.old) == held.owner
+        for violation in job_violations(
+            job,
+            holds=holds,
+            now=who.latest(),
+            max_attempts=self.max_attempts,
+            max_calls=self.max_calls,
+        ):
+            self._found(violation)
+        claim.booked = max(claim.booked, job.new["llmCalls"])
+        if job.new["llmCalls"] < len(claim.calls):
+            self.broken(
+                Promise.CALL_BUDGET,
+                f"{job.key}: {len(claim.calls)} calls begun, {job.new['llmCalls']} counted",
+            )
+        if job.taken_by is not None:
+            claim.leases.append(
+                LeaseTaken(
+                    owner=job.taken_by,
+                    request=request,
+                    attempt=job.new["attempt"],
+                    at_seconds=self.world.loop.time(),
+                )
+            )
+
+    def stored(self, who: Process, uri: GcsUri) -> None:
+        """See `adapters.Observer`."""
+        if CANARY in uri.name:
+            self.broken(Promise.NOTHING_LEAKS, f"the name {uri} repeats what is secret")
+        if uri in self.ledger.stored_at:
+            self.broken(Promise.SUCCESS_HAS_REPORT, f"{who.name} replaced {uri}")
+        self.ledger.stored_at.setdefault(uri, self.world.loop.time())
+
+    def called(self, who: Process, request: ModelRequest) -> None:
+        """See `adapters.Observer`."""
+        run_id, step_id, _ = marker_of(request).split("|")
+        key = f"{run_id}~{step_id}"
+        claim = self.ledger.leased_claim(key, REQUEST.get())
+        if claim is None:
+            self.broken(Promise.CALL_UNDER_LEASE, f"{who.name} called for {key} unleased")
+            return
+        claim.calls.append(self.world.loop.time())
+        if len(claim.calls) > claim.booked:
+            self.broken(Promise.CALL_BUDGET, f"{key}: {who.name} called before it was booked")
+        if len(claim.calls) > self.max_calls:
+            self.broken(Promise.CALL_BUDGET, f"{key}: call {len(claim.calls)}")
+        self._check_need(claim, run_id, step_id)
+
+    def _check_need(self, claim: Claim, run_id: str, step_id: str) -> None:
+        """Promise 5: nobody pays for a report that its attempt could have found."""
+        lease = claim.lease_of(REQUEST.get())
+        stored = [
+            at
+            for uri, at in self.ledger.stored_at.items()
+            if uri.name.startswith(f"{run_id}/") and uri.name.endswith(f"/{step_id}.json")
+        ]
+        if lease is not None and any(at < lease.at_seconds for at in stored):
+            self.broken(
+                Promise.NO_CALL_FOR_A_REPORT,
+                f"{claim.key}: attempt {lease.attempt} called although the report stood",
+            )
+
+    def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
+        """See `adapters.Observer`."""
+        for message in messages:
+            ids = message.attributes
+            key = StepKey(f"{ids['runId']}~{ids['stepId']}")
+            claim = self.ledger.claims.get((key, ids["claimId"]))
+            if claim is None:
+                what = f"{who.name} published {key} before it was claimed"
+                self.broken(Promise.CALL_UNDER_LEASE, what)
+                continue
+            claim.published += 1
+            if CANARY.encode() in message.data:
+                self.broken(Promise.NOTHING_LEAKS, f"a message of {key} repeats it")
+
+    def event_begins(self, event_id: str) -> None:
+        """See `delivery.Witness`."""
+        self._events_under_way[event_id] += 1
+
+    def event_ends(self, event_id: str, *, acknowledged: bool) -> None:
+        """See `delivery.Witness`: an event is done with only when its jobs are published."""
+        self._events_under_way[event_id] -= 1
+        if not acknowledged or self._events_under_way[event_id]:
+            return
+        for claim in self.ledger.claims.values():
+            if claim.event_id == event_id and not claim.published and not claim.leases:
+                what = f"{claim.key}: {event_id} was acknowledged, and no job published"
+                self.broken(Promise.EVERYTHING_ENDS, what)
+
+    def message_acknowledged(self, request: Request, message: OutgoingMessage) -> None:
+        """See `delivery.Witness`: a message is done with only when its holder let go."""
+        ids = message.attributes
+        job = self._job(ids["runId"], ids["stepId"])
+        if job is None or job["claimId"] != ids["claimId"]:
+            return
+        claim = self.ledger.claim(f"{ids['runId']}~{ids['stepId']}", job)
+        held = claim.lease_of(request)
+        if held is None or owner_of(job) != held.owner:
+            return
+        if leased(job, request.process.now()):
+            what = f"{claim.key}: its message was acknowledged by the holder of its lease"
+            self.broken(Promise.EVERYTHING_ENDS, what)
+
+    def _job(self, run_id: str, step_id: str) -> Any:
+        found = self.records.present(DocumentRef(JOBS, f"{run_id}~{step_id}"))
+        return found.fields if found else None
+
+
+def _job_change(change: Change) -> JobChange:
+    new = change.new.fields if change.new else {}
+    old = change.old.fields if change.old else None
+    return JobChange(key=change.ref.document_id, old=old, new=new)
+
+
+def unfinished(records: Records, run_ids: Sequence[str]) -> list[str]:
+    """What would still have to happen before everything has ended."""
+    left: list[str] = []
+    for run_id in run_ids:
+        run = records.present(DocumentRef(FLOW_RUNS, run_id))
+        if run is None:
+            continue
+        for step_id, step in run.fields["steps"].items():
+            left += _left_of(records, run, run_id, step_id, step)
+    return left
+
+
+def _left_of(
+    records: Records, run: Document, run_id: str, step_id: str, step: Any
+) -> list[str]:
+    if step["stepType"] != LLM_REPORT:
+        return []
+    job = records.present(DocumentRef(JOBS, f"{run_id}~{step_id}"))
+    if executable(run.fields, step_id):
+        return [f"{step_id} is not claimed"]
+    if step["status"] == "RUNNING":
+        return [f"{step_id} is RUNNING"]
+    if job is not None and job.fields["state"] not in CLOSED:
+        return [f"the job of {step_id} is {job.fields['state']}"]
+    return []

@@ -1,0 +1,76 @@
+"""Which cases to run: every single fault, and seeds without end."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+from random import Random
+
+from tests.simulation.nemesis import APPLICABLE, CALM, HARMLESS, Fault, Injected, Odds
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.simulate import Case, simulate
+
+CALL_POLICIES = ("at_least_once", "at_most_once")
+_CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
+_ALL = frozenset(Fault)
+#: One run in so many has its stages log, for promise 7: logging takes most of the time.
+_LOGGED_ONE_IN = 16
+
+
+def random_case(seed: int) -> Case:
+    """A case of any kind; the seed alone decides which."""
+    draw = Random(seed)
+    scenario = draw.choice(sorted(SCENARIOS))
+    if draw.random() < 0.2:
+        # Nothing that excuses a second call, or needs the sweep.
+        odds = Odds(probability=draw.choice((0.1, 0.3)), most=20, allowed=HARMLESS)
+        return Case(seed=seed, scenario=scenario, odds=odds, sweeps=False)
+    probability = draw.choice((0.02, 0.05, 0.1, 0.3))
+    return Case(
+        seed=seed,
+        scenario=scenario,
+        odds=Odds(probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=_ALL),
+        call_policy=CALL_POLICIES[draw.random() < 0.25],
+        logged=seed % _LOGGED_ONE_IN == 0,
+    )
+
+
+def calm_case(scenario: str, call_policy: str = "at_least_once") -> Case:
+    """The scenario when nothing goes wrong."""
+    return Case(seed=0, scenario=scenario, odds=CALM, script=(), call_policy=call_policy)
+
+
+def single_faults(case: Case) -> Iterator[Case]:
+    """The calm case with one fault: every applicable one, at every operation."""
+    for number, kind in enumerate(simulate(case).operations):
+        for fault in APPLICABLE[kind]:
+            yield replace(case, script=(Injected(number, fault),))
+
+
+def crash_pairs(case: Case) -> Iterator[Case]:
+    """The calm case with two crashes, at every pair of its operations' edges."""
+    for (first,), (second,) in combinations(_crashes(case), 2):
+        if first.operation != second.operation:
+            yield replace(case, script=(first, second))
+
+
+def _crashes(case: Case) -> Sequence[tuple[Injected, ...]]:
+    return [
+        found.script
+        for found in single_faults(case)
+        if found.script and found.script[0].fault in _CRASHES
+    ]
+
+
+def shrunk(case: Case) -> Case:
+    """The case with as few of its faults as still break a promise."""
+    injected = simulate(case).injected
+    found = replace(case, script=tuple(injected))
+    position = 0
+    while found.script and position < len(found.script):
+        fewer = found.script[:position] + found.script[position + 1 :]
+        if simulate(replace(found, script=fewer)).violations:
+            found = replace(found, script=fewer)
+        else:
+            position += 1
+    calm = replace(found, odds=CALM)
+    return calm if simulate(calm).violations else found

@@ -1,0 +1,72 @@
+"""What the checker remembers of each claim, gathered from what was seen to happen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from shared.domain.artifacts import GcsUri
+from tests.simulation.process import Request
+
+#: `<run id>~<step id>`, as job records are named.
+StepKey = NewType("StepKey", str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTaken:
+    """One attempt under a claim."""
+
+    owner: str
+    #: In which request; None when the write came after its request was forgotten.
+    request: Request | None
+    attempt: int
+    at_seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Claim:
+    """All that happened under one claim of a step."""
+
+    key: StepKey
+    claim_id: str
+    event_id: str
+    leases: list[LeaseTaken] = field(default_factory=list)
+    #: When model calls were begun, in virtual seconds.
+    calls: list[float] = field(default_factory=list)
+    #: The highest number of booked calls that was ever stored.
+    booked: int = 0
+    published: int = 0
+    #: How the step ended under it.
+    ended: str | None = None
+    reused: bool = False
+
+    def lease_of(self, request: Request | None) -> LeaseTaken | None:
+        """The lease that the request took."""
+        found = (lease for lease in reversed(self.leases) if lease.request is request)
+        return next(found, None)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All claims, and who made which report."""
+
+    claims: dict[tuple[StepKey, str], Claim] = field(default_factory=dict)
+    #: When each report was stored, in virtual seconds.
+    stored_at: dict[GcsUri, float] = field(default_factory=dict)
+
+    def claim(self, key: str, job: Mapping[str, Any]) -> Claim:
+        """The claim that a job record speaks of."""
+        index = (StepKey(key), job["claimId"])
+        if index not in self.claims:
+            self.claims[index] = Claim(
+                key=index[0], claim_id=job["claimId"], event_id=job["eventId"]
+            )
+        return self.claims[index]
+
+    def leased_claim(self, key: str, request: Request | None) -> Claim | None:
+        """The claim under which the request holds, or held, the step's lease."""
+        found = (
+            claim
+            for claim in reversed(self.claims.values())
+            if claim.key == key and claim.lease_of(request) is not None
+        )
+        return next(found, None)

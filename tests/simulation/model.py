@@ -1,0 +1,68 @@
+"""The model as the simulation has it: it repeats which inputs it was shown."""
+
+import json
+import re
+from datetime import timedelta
+from random import Random
+
+from executor.ports import ModelAnswer, ModelRequest
+from shared.domain.errors import GeminiRequestFailed, RateLimited
+
+#: Stands in all that is secret: prompt, context, model text and key. Nothing may repeat it.
+CANARY = "CANARY"
+_MARKER = re.compile(r'"marker":"([^"]+)"')
+
+
+def marker_of(request: ModelRequest) -> str:
+    """Which inputs the request shows: those of which run and step, in which version."""
+    found = _MARKER.search(request.user_text)
+    return found[1] if found else "?"
+
+
+def thinking_seconds(draw: Random) -> float:
+    """How long a call lasts: mostly seconds, seldom many minutes."""
+    return draw.uniform(2, 30) if draw.random() < 0.9 else draw.uniform(30, 400)
+
+
+async def good_answer(request: ModelRequest) -> ModelAnswer:
+    """A report on what the request shows."""
+    output = {
+        "summary": {"markdown": f"{CANARY} of the model"},
+        "details": {"marker": marker_of(request)},
+    }
+    return _answer(json.dumps(output))
+
+
+async def invalid_answer() -> ModelAnswer:
+    """An answer that was cut off."""
+    return _answer(f'{{"summary": {{"markdown": "{CANARY}', finish_reason="MAX_TOKENS")
+
+
+async def blocked_answer() -> ModelAnswer:
+    """An answer that says why there is none."""
+    return _answer(None, finish_reason="SAFETY")
+
+
+async def rate_limited() -> ModelAnswer:
+    """A refusal that asks for patience.
+
+    Raises:
+        RateLimited: always.
+    """
+    raise RateLimited("simulated", retry_after=timedelta(seconds=20))
+
+
+def unanswered() -> GeminiRequestFailed:
+    """The error of a call that may have been worked on, and was not answered."""
+    return GeminiRequestFailed("simulated", maybe_billed=True)
+
+
+def _answer(text: str | None, *, finish_reason: str = "STOP") -> ModelAnswer:
+    return ModelAnswer(
+        text=text,
+        finish_reason=finish_reason,
+        block_reason=None,
+        model_version="simulated-1",
+        response_id="r",
+        usage={"totalTokenCount": 12},
+    )

@@ -1,0 +1,185 @@
+"""What can go wrong, and who decides when it does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+
+class Kind(StrEnum):
+    """Operations, as far as they can go wrong in different ways."""
+
+    READ = "read"  #: Documents, by the worker.
+    COMMIT = "commit"
+    QUERY = "query"
+    PUBLISH = "publish"
+    STAT = "stat"  #: An object's metadata.
+    FETCH = "fetch"  #: An object's bytes.
+    CREATE = "create"  #: A new object.
+    GENERATE = "generate"  #: A model call.
+    EVENT = "event"  #: One delivery of a document event.
+    MESSAGE = "message"  #: One delivery of a job message.
+    TICK = "tick"  #: One sweep that the scheduler asks for.
+    ACT = "act"  #: A moment at which somebody else may write the run.
+
+
+class Fault(StrEnum):
+    """What can go wrong with one operation."""
+
+    CRASH_BEFORE = "crash_before"  #: The process dies; the operation does not happen.
+    CRASH_AFTER = "crash_after"  #: The process dies when the operation has happened.
+    TERMINATE = "terminate"  #: The process is told to end, and killed 10 seconds later.
+    LOST_ANSWER = "lost_answer"  #: It happens, and the caller is told that nobody answers.
+    OWN_RETRY = "own_retry"  #: It happens, and the client's own second try finds it done.
+    REFUSED = "refused"  #: It does not happen; a transient error.
+    LATE = "late"  #: The caller gives up at its timeout; it happens after that.
+    SLOW = "slow"  #: The answer is seconds old when it comes, and just in time.
+    PAUSE = "pause"  #: The process stops between what happened and its hearing of it.
+    CLOCK_FORWARD = "clock_forward"  #: The process' clock jumps ahead.
+    CLOCK_BACK = "clock_back"  #: The process' clock jumps back.
+    PARTIAL = "partial"  #: Some of the messages are taken, the call fails.
+
+    RATE_LIMITED = "rate_limited"  #: The model refuses: quota, with a delay.
+    INVALID = "invalid"  #: The model answers something that is not the report.
+    BLOCKED = "blocked"  #: The model refuses for good.
+
+    DUPLICATE = "duplicate"  #: Delivered twice, at different times.
+    DELAYED = "delayed"  #: Delivered minutes later, past every deadline, behind others.
+    LOST = "lost"  #: Never delivered: Eventarc drops what it cannot send.
+
+    TOUCHED = "touched"  #: Fields of the run change that are no concern of ours.
+    CANCELLED = "cancelled"  #: The orchestrator cancels a step.
+    RUN_CANCELLED = "run_cancelled"  #: The orchestrator cancels the run, and its steps.
+    RERUN = "rerun"  #: The orchestrator makes an ended step READY again.
+    CHANGED = "changed"  #: The same, with other inputs.
+
+
+_PROCESS = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
+_CALL = (*_PROCESS, Fault.REFUSED, Fault.SLOW, Fault.LATE, Fault.PAUSE)
+_CLOCK = (Fault.CLOCK_FORWARD, Fault.CLOCK_BACK)
+
+#: What can happen to each kind of operation. A stale read is not among it: Firestore and
+#: Cloud Storage are strongly consistent
+#: (https://cloud.google.com/firestore/docs/understand-reads-writes-scale,
+#: https://cloud.google.com/storage/docs/consistency); what was read is stale by the time it
+#: is used, which SLOW and PAUSE stretch. Events do carry stale documents: DELAYED.
+APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
+    Kind.READ: (*_CALL, *_CLOCK),
+    Kind.COMMIT: (*_CALL, *_CLOCK, Fault.LOST_ANSWER, Fault.OWN_RETRY),
+    Kind.QUERY: _CALL,
+    Kind.PUBLISH: (*_CALL, Fault.LOST_ANSWER, Fault.PARTIAL),
+    Kind.STAT: _CALL,
+    Kind.FETCH: _CALL,
+    Kind.CREATE: (*_CALL, Fault.LOST_ANSWER, Fault.OWN_RETRY),
+    Kind.GENERATE: (
+        *_CALL,
+        Fault.LOST_ANSWER,
+        Fault.RATE_LIMITED,
+        Fault.INVALID,
+        Fault.BLOCKED,
+    ),
+    Kind.EVENT: (Fault.DUPLICATE, Fault.DELAYED, Fault.LOST),
+    Kind.MESSAGE: (Fault.DUPLICATE, Fault.DELAYED),
+    Kind.TICK: (Fault.DUPLICATE, Fault.LOST),
+    Kind.ACT: (
+        Fault.TOUCHED,
+        Fault.CANCELLED,
+        Fault.RUN_CANCELLED,
+        Fault.RERUN,
+        Fault.CHANGED,
+    ),
+}
+
+#: What excuses no second model call, and needs no sweep to be overcome.
+HARMLESS = frozenset(
+    {Fault.DUPLICATE, Fault.DELAYED, Fault.TOUCHED, Fault.SLOW, Fault.CANCELLED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A fault, and the number of the operation that it befell."""
+
+    operation: int
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.operation}:{self.fault}"
+
+
+def parse_script(text: str) -> tuple[Injected, ...]:
+    """The faults in `12:crash_after,31:lost_answer`.
+
+    Raises:
+        ValueError: no such list.
+    """
+    pairs = (item.partition(":") for item in text.split(",") if item)
+    return tuple(Injected(int(number), Fault(fault)) for number, _, fault in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Odds:
+    """How rough a run is."""
+
+    #: Of a fault, for one operation.
+    probability: float
+    #: At most so many in one run.
+    most: int
+    allowed: frozenset[Fault] = frozenset(Fault)
+    #: Whether operations take times of very different lengths.
+    uneven: bool = True
+
+
+CALM = Odds(probability=0.0, most=0, uneven=False)
+
+
+class Nemesis:
+    """Decides by a seed how long everything takes and what goes wrong.
+
+    With a script, exactly its faults happen, at the same times as in the run that it comes
+    from: the schedule and the faults are drawn from two sources.
+    """
+
+    def __init__(self, seed: int, odds: Odds, script: Sequence[Injected] | None = None) -> None:
+        self.schedule = Random(2 * seed)
+        self._faults = Random(2 * seed + 1)
+        self._seed = seed
+        self._odds = odds
+        self._script = None if script is None else {item.operation: item for item in script}
+        #: What has happened, in order.
+        self.injected: list[Injected] = []
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing more will go wrong."""
+        most = self._odds.most if self._script is None else len(self._script)
+        return len(self.injected) >= most
+
+    def fault(self, number: int, kind: Kind) -> Fault | None:
+        """What goes wrong with this operation."""
+        fault = self._drawn(kind) if self._script is None else self._scripted(number, kind)
+        if fault is not None:
+            self.injected.append(Injected(number, fault))
+        return fault
+
+    def _scripted(self, number: int, kind: Kind) -> Fault | None:
+        found = (self._script or {}).get(number)
+        return found.fault if found and found.fault in APPLICABLE[kind] else None
+
+    def _drawn(self, kind: Kind) -> Fault | None:
+        if self.spent or self._faults.random() >= self._odds.probability:
+            return None
+        fault = self._faults.choice(APPLICABLE[kind])
+        return fault if fault in self._odds.allowed else None
+
+    def details(self, number: int) -> Random:
+        """Draws how long or how far a fault goes; the same with and without a script."""
+        return Random(self._seed << 20 | number)
+
+    def latency(self) -> float:
+        """Seconds that one way of an operation takes."""
+        if not self._odds.uneven:
+            return 0.01
+        draw = self.schedule.random()
+        # One in ten takes up to two seconds: longer than whole invocations of others.
+        return draw * 0.05 if draw < 0.9 else draw**20 * 2.0

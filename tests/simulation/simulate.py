@@ -1,0 +1,198 @@
+"""One run: a seed in, what was broken out."""
+
+import contextvars
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from shared.domain.documents import DocumentRef
+from tests.simulation.bucket import Bucket
+from tests.simulation.checker import Checker, unfinished
+from tests.simulation.delivery import FLOW_RUNS, EventTrigger, Platform, Scheduler, Topic
+from tests.simulation.loop import RunsInCircles, make_loop
+from tests.simulation.memory import remembered
+from tests.simulation.model import CANARY
+from tests.simulation.nemesis import HARMLESS, Injected, Kind, Nemesis, Odds
+from tests.simulation.orchestrator import Orchestrator
+from tests.simulation.promises import Promise, Violation
+from tests.simulation.records import Records
+from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.stages import Deployment, Fleet, executor_settings
+from tests.simulation.world import Entry, World
+
+#: How often the sweep is asked for.
+SWEEP_SECONDS = 60.0
+#: What is left to do so long after the last fault is left for ever.
+MOST_SECONDS = 4_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything that decides how a run goes: the same case goes the same way again."""
+
+    seed: int
+    scenario: str
+    odds: Odds
+    #: Exactly these faults, instead of drawn ones.
+    script: tuple[Injected, ...] | None = None
+    call_policy: str = "at_least_once"
+    sweeps: bool = True
+    #: Have the stages log, and read what they log.
+    logged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a run."""
+
+    violations: Sequence[Violation]
+    injected: Sequence[Injected]
+    #: The kind of each operation, in order.
+    operations: Sequence[Kind]
+    #: From the last effect of the last fault to the last end of a step, in virtual seconds.
+    recovery_seconds: float
+    model_calls: int
+    #: How each report ended, by run id and step id.
+    ends: Mapping[tuple[str, str], str]
+    trace: Sequence[Entry] = field(default=(), repr=False)
+
+
+def simulate(case: Case, *, traced: bool = False) -> Result:
+    """Run the case to its end."""
+    with _seeded(case.seed), remembered():
+        run = _Run(case, traced=traced)
+        try:
+            return run.result()
+        finally:
+            run.world.loop.close()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Have what draws from Python's own random draw the same again."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+class _Run:
+    def __init__(self, case: Case, *, traced: bool) -> None:
+        self.case = case
+        self.scenario: Scenario = SCENARIOS[case.scenario]
+        nemesis = Nemesis(case.seed, case.odds, case.script)
+        loop = make_loop(nemesis.schedule)
+        self.world = World(loop, nemesis, traced=traced)
+        self.records = Records(loop.time)
+        bucket = Bucket()
+        settings = executor_settings(case.call_policy)
+        self.log = io.StringIO() if case.logged else None
+        self.checker = Checker(
+            world=self.world,
+            records=self.records,
+            bucket=bucket,
+            max_attempts=settings.limits.max_attempts,
+            max_calls=settings.limits.max_llm_calls,
+        )
+        self.deployment = Deployment(
+            world=self.world,
+            records=self.records,
+            bucket=bucket,
+            observer=self.checker,
+            settings=settings,
+            log_stream=self.log,
+        )
+        self.platform = Platform(world=self.world)
+        self.orchestrator = Orchestrator(
+            world=self.world, records=self.records, bucket=bucket, scenario=self.scenario
+        )
+        self._ended_at = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        deployment, world = self.deployment, self.world
+        dispatchers = Fleet(
+            name="dispatcher", size=2, world=world, deploy=deployment.dispatcher
+        )
+        executors = Fleet(name="executor", size=3, world=world, deploy=deployment.executor)
+        deployment.topic = Topic(
+            platform=self.platform, executors=executors, witness=self.checker
+        )
+        trigger = EventTrigger(
+            platform=self.platform, dispatchers=dispatchers, witness=self.checker
+        )
+        sweeps = Fleet(name="sweep", size=2, world=world, deploy=deployment.sweep)
+        self.scheduler = Scheduler(world=world, sweeps=sweeps, every_seconds=SWEEP_SECONDS)
+        self.records.tell(self.checker)
+        self.records.tell(trigger)
+
+    def result(self) -> Result:
+        """Run to the end, and look at what is left."""
+        self.world.loop.create_task(self._begin(), context=contextvars.Context())
+        if self.case.sweeps:
+            self.world.loop.create_task(self.scheduler.run(), context=contextvars.Context())
+        try:
+            self.world.loop.run(self._over)
+        except RunsInCircles as problem:
+            self.checker.broken(Promise.EVERYTHING_ENDS, f"it does not come to rest: {problem}")
+        self._judge()
+        return Result(
+            violations=tuple(self.checker.violations),
+            injected=tuple(self.world.nemesis.injected),
+            operations=tuple(self.world.kinds),
+            recovery_seconds=self._ended_at - self.world.calm_since,
+            model_calls=sum(len(claim.calls) for claim in self.checker.ledger.claims.values()),
+            ends=self._ends(),
+            trace=tuple(self.world.trace),
+        )
+
+    def _ends(self) -> dict[tuple[str, str], str]:
+        found = {
+            run_id: self.records.present(DocumentRef(FLOW_RUNS, run_id))
+            for run_id in self.scenario.runs
+        }
+        return {
+            (run_id, report.step_id): run.fields["steps"][report.step_id]["status"]
+            for run_id, run in found.items()
+            if run is not None
+            for report in self.scenario.runs[run_id]
+        }
+
+    async def _begin(self) -> None:
+        self.orchestrator.seed()
+        await self.orchestrator.interfere()
+
+    def _over(self) -> bool:
+        """Whether nothing is left to happen, or too much time has passed."""
+        seconds = self.world.loop.time()
+        if self._left():
+            self._ended_at = seconds
+            return seconds > self.world.calm_since + MOST_SECONDS
+        return self.orchestrator.done and not self.platform.open
+
+    def _left(self) -> list[str]:
+        return unfinished(self.records, list(self.scenario.runs))
+
+    def _judge(self) -> None:
+        checker = self.checker
+        for left in self._left():
+            checker.broken(Promise.EVERYTHING_ENDS, left)
+        for complaint in self.world.loop.complaints:
+            checker.broken(Promise.EVERYTHING_ENDS, f"nobody took an exception: {complaint}")
+        if self.log is not None and CANARY in self.log.getvalue():
+            checker.broken(Promise.NOTHING_LEAKS, "the log repeats what is secret")
+        faults = {item.fault for item in self.world.nemesis.injected}
+        if faults <= HARMLESS:
+            self._judge_calls()
+
+    def _judge_calls(self) -> None:
+        """Promise 1, where nothing excuses a second call."""
+        for claim in self.checker.ledger.claims.values():
+            needed = 1 if claim.ended == "SUCCEEDED" and not claim.reused else 0
+            if not needed <= len(claim.calls) <= 1:
+                what = f"{claim.key}: {len(claim.calls)} calls, and no fault to excuse them"
+                self.checker.broken(Promise.CALL_UNDER_LEASE, what)

@@ -1,0 +1,196 @@
+"""The deployed code of both functions, in instances that die and are replaced."""
+
+import asyncio
+import io
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+from typing import Any
+
+from dispatcher.service import Dispatcher
+from dispatcher.settings import DispatcherSettings
+from dispatcher.settings import read_settings as read_dispatcher_settings
+from dispatcher.sweep import Sweep
+from executor.service import Executor
+from executor.settings import ExecutorSettings
+from executor.settings import read_settings as read_executor_settings
+from shared.events import EventLogger, Severity
+from tests.simulation.adapters import (
+    Observer,
+    SimulatedDocuments,
+    SimulatedModel,
+    SimulatedObjects,
+    SimulatedQueue,
+)
+from tests.simulation.bucket import Bucket
+from tests.simulation.delivery import DeadLetters, EventRequest, MessageStore, Topic
+from tests.simulation.model import CANARY
+from tests.simulation.process import Process, Request
+from tests.simulation.records import Records
+from tests.simulation.scenarios import BUCKET
+from tests.simulation.world import World
+
+_ENVIRON = {
+    "GCP_PROJECT": "simulated",
+    "ENVIRONMENT": "simulated",
+    "ARTIFACTS_BUCKET": BUCKET,
+    "JOBS_TOPIC": "jobs",
+    "DEAD_LETTER_TOPIC": "dead",
+    "GEMINI_API_KEY": f"{CANARY} of the key",
+}
+
+Handler = Callable[[Any], Coroutine[Any, Any, Any]]
+
+
+class SilentLog(EventLogger):
+    """Writes nothing, which is most of what makes a run fast."""
+
+    __slots__ = ()
+
+    def bind(self, **fields: Any) -> "EventLogger":
+        """The same logger: nothing is written anyway."""
+        del fields
+        return self
+
+    def _emit(self, *_entry: object) -> None:
+        """Write nothing."""
+
+
+@cache
+def dispatcher_settings() -> DispatcherSettings:
+    """The defaults of production."""
+    return read_dispatcher_settings(_ENVIRON)
+
+
+@cache
+def executor_settings(call_policy: str) -> ExecutorSettings:
+    """The defaults of production, under this call policy."""
+    return read_executor_settings({**_ENVIRON, "CALL_POLICY": call_policy})
+
+
+@dataclass(slots=True, kw_only=True)
+class Fleet:
+    """The instances of one function (implements `delivery.Stage`)."""
+
+    name: str
+    size: int
+    world: World
+    #: Given an instance, what it does with a request.
+    deploy: Callable[[Process], Handler]
+    _instances: dict[int, tuple[Process, Handler]] = field(default_factory=dict)
+    _count: int = 0
+
+    def start(self, request: Any) -> Request:
+        """See `delivery.Stage`."""
+        slot = self.world.nemesis.schedule.randrange(self.size)
+        process, handle = self._instances.get(slot) or self._new(slot)
+        if not process.alive:
+            process, handle = self._new(slot)
+        return process.start(lambda: handle(request))
+
+    def _new(self, slot: int) -> tuple[Process, Handler]:
+        self._count += 1
+        process = Process(f"{self.name}-{self._count}", self.world.loop)
+        self._instances[slot] = process, self.deploy(process)
+        return self._instances[slot]
+
+
+@dataclass(slots=True, kw_only=True)
+class Deployment:
+    """What the instances of both functions share."""
+
+    world: World
+    records: Records
+    bucket: Bucket
+    observer: Observer
+    settings: ExecutorSettings
+    #: Where the stages log to; nowhere is fast.
+    log_stream: io.StringIO | None = None
+    dead_letters: DeadLetters = field(default_factory=DeadLetters)
+    topic: Topic | None = None
+    _ids: int = 0
+
+    def dispatcher(self, process: Process) -> Handler:
+        """A dispatcher in this process."""
+        if self.topic is None:
+            raise RuntimeError("the jobs topic is missing")
+        service = Dispatcher(
+            documents=self._documents(process),
+            queue=self._queue(process, self.topic),
+            clock=process,
+            log=self._log("dispatcher", process),
+            settings=dispatcher_settings(),
+            new_id=self._new_id,
+            random=Random(self._seed()),
+        )
+
+        async def handle(request: EventRequest) -> None:
+            await service.handle(request.attributes, request.data)
+
+        return handle
+
+    def sweep(self, process: Process) -> Handler:
+        """A sweep in this process."""
+        if self.topic is None:
+            raise RuntimeError("the jobs topic is missing")
+        documents = self._documents(process)
+        service = Sweep(
+            documents=documents,
+            work=documents,
+            queue=self._queue(process, self.topic),
+            clock=process,
+            log=self._log("dispatcher", process),
+            settings=dispatcher_settings(),
+            new_id=self._new_id,
+            random=Random(self._seed()),
+        )
+
+        async def handle(_request: None) -> None:
+            await service.run()
+
+        return handle
+
+    def executor(self, process: Process) -> Handler:
+        """An executor in this process."""
+        draining = asyncio.Event()
+        process.on_terminate = draining.set
+        return Executor(
+            documents=self._documents(process),
+            objects=SimulatedObjects(
+                world=self.world, process=process, bucket=self.bucket, observer=self.observer
+            ),
+            model=SimulatedModel(world=self.world, process=process, observer=self.observer),
+            dead_letters=self._queue(process, self.dead_letters),
+            clock=process,
+            log=self._log("executor", process),
+            settings=self.settings,
+            new_id=self._new_id,
+            random=Random(self._seed()),
+            draining=draining,
+        ).handle
+
+    def _documents(self, process: Process) -> SimulatedDocuments:
+        return SimulatedDocuments(world=self.world, process=process, records=self.records)
+
+    def _queue(self, process: Process, topic: MessageStore) -> SimulatedQueue:
+        return SimulatedQueue(
+            world=self.world, process=process, topic=topic, observer=self.observer
+        )
+
+    def _log(self, component: str, process: Process) -> EventLogger:
+        kind = SilentLog if self.log_stream is None else EventLogger
+        return kind(
+            component=component,
+            env="simulated",
+            clock=process,
+            threshold=Severity.DEBUG,
+            stream=self.log_stream,
+        )
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"id-{self._ids}"
+
+    def _seed(self) -> int:
+        return self.world.nemesis.schedule.getrandbits(32)

@@ -1,0 +1,117 @@
+"""The promises hold under every single fault, and under many at once."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.explore import (
+    calm_case,
+    random_case,
+    shrunk,
+    single_faults,
+)
+from tests.simulation.nemesis import Fault, Injected, parse_script
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.simulate import Case, simulate
+
+#: What may end a step otherwise than it would have ended.
+_DECISIVE = frozenset(
+    {Fault.BLOCKED, Fault.CANCELLED, Fault.RUN_CANCELLED, Fault.RERUN, Fault.CHANGED}
+)
+_CHUNK = 60
+
+
+def told(case: Case) -> str:
+    """How to see the run of a failing case again."""
+    smallest = shrunk(case)
+    script = ",".join(map(str, smallest.script or ()))
+    trace = "\n".join(map(str, simulate(smallest, traced=True).trace))
+    return f"seed {case.seed}, scenario {case.scenario}, script {script}\n{trace}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_without_faults_every_step_ends_by_its_event_and_message_alone(scenario: str) -> None:
+    result = simulate(replace(calm_case(scenario), sweeps=False))
+
+    expected = SCENARIOS[scenario].ends
+    ends = {step: status for (_, step), status in result.ends.items()}
+    assert not result.violations
+    assert ends == {step: expected.get(step, "SUCCEEDED") for step in ends}
+    assert result.model_calls == sum(end == "SUCCEEDED" for end in result.ends.values())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_single_fault_breaks_a_promise_where_no_call_is_made_twice(scenario: str) -> None:
+    for case in single_faults(calm_case(scenario, "at_most_once")):
+        assert not simulate(case).violations, told(case)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_single_fault_at_any_operation_breaks_a_promise_or_costs_a_report(
+    scenario: str,
+) -> None:
+    """Recovery means that the report is made, not only that the step ends."""
+    calm = simulate(calm_case(scenario)).ends
+
+    for case in single_faults(calm_case(scenario)):
+        result = simulate(case)
+        [injected] = case.script or ()
+        assert not result.violations, told(case)
+        assert injected.fault in _DECISIVE or result.ends == calm, told(case)
+
+
+@pytest.mark.parametrize("first_seed", range(0, 360, _CHUNK))
+def test_random_faults_break_no_promise(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + _CHUNK):
+        case = random_case(seed)
+        assert not simulate(case).violations, told(case)
+
+
+def test_a_crash_between_claim_and_publish_is_overcome_without_the_sweep() -> None:
+    """A redelivery that comes too soon to publish for the dead asks to come again."""
+    case = replace(calm_case("pair"), sweeps=False, script=parse_script("1:crash_after"))
+
+    result = simulate(case)
+
+    assert not result.violations
+    assert set(result.ends.values()) == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("seed", [4, 17, 28])
+def test_a_seed_runs_the_same_way_again_in_any_process(seed: int) -> None:
+    program = (
+        "from tests.simulation.explore import random_case;"
+        "from tests.simulation.simulate import simulate;"
+        f"print(*simulate(random_case({seed}), traced=True).trace, sep='\\n')"
+    )
+    here = "\n".join(map(str, simulate(random_case(seed), traced=True).trace))
+
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert elsewhere.stdout.rstrip() == here
+
+
+@pytest.mark.parametrize("seed", [1, 4, 28])
+def test_the_faults_of_a_seed_as_a_script_make_the_same_run(seed: int) -> None:
+    case = random_case(seed)
+    drawn = simulate(case, traced=True)
+
+    scripted = simulate(replace(case, script=tuple(drawn.injected)), traced=True)
+
+    assert [str(entry) for entry in scripted.trace] == [str(entry) for entry in drawn.trace]
+
+
+def test_a_script_is_read_as_it_is_printed() -> None:
+    script = (Injected(3, Fault.CRASH_AFTER), Injected(12, Fault.LOST_ANSWER))
+
+    assert parse_script(",".join(map(str, script))) == script

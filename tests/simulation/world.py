@@ -1,0 +1,194 @@
+"""What every operation of every process goes through."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NoReturn, TypeVar, cast
+
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.nemesis import Fault, Kind, Nemesis
+from tests.simulation.process import REQUEST, Process
+
+_T = TypeVar("_T")
+
+_LATE_SECONDS = (1.0, 200.0)
+_PAUSE_SECONDS = (5.0, 300.0)
+_CLOCK_SECONDS = (5.0, 180.0)
+#: What Cloud Run gives an instance between SIGTERM and SIGKILL
+#: (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a trace."""
+
+    seconds: float
+    number: int | None
+    who: str
+    what: str
+    fault: Fault | None = None
+
+    def __str__(self) -> str:
+        number = "" if self.number is None else str(self.number)
+        line = f"{self.seconds:10.3f} {number:>5} {self.who:<14} {self.what}"
+        return f"{line}   <-- {self.fault}" if self.fault else line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One operation of a process on a port."""
+
+    process: Process
+    kind: Kind
+    target: str
+    timeout_seconds: float
+    #: What the caller is told when it is known that nothing happened; see `unanswered`.
+    refused: Exception
+    #: What the caller is told when nobody knows what happened.
+    unanswered: Exception
+    #: What it is told when the client's own second try finds the first one's work.
+    done_before: Exception | None = None
+    #: What happens at the very beginning, unless the process dies before.
+    begin: Callable[[], None] = lambda: None
+    #: Seconds that the work itself takes, beside the way there and back.
+    work_seconds: float = 0.0
+    #: What happens instead under faults of this port alone.
+    instead: Mapping[Fault, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
+
+
+class World:
+    """Counts and traces the operations, and lets the nemesis have its way with each."""
+
+    def __init__(self, loop: VirtualLoop, nemesis: Nemesis, *, traced: bool) -> None:
+        self.loop = loop
+        self.nemesis = nemesis
+        #: The kind of each operation so far.
+        self.kinds: list[Kind] = []
+        #: When the last fault had its last effect, in virtual seconds.
+        self.calm_since = 0.0
+        self.trace: list[Entry] = []
+        self._traced = traced
+
+    def note(
+        self, who: str, what: str, *, number: int | None = None, fault: Fault | None = None
+    ) -> None:
+        """Add a line to the trace."""
+        if self._traced:
+            self.trace.append(Entry(self.loop.time(), number, who, what, fault))
+
+    def next_fault(self, kind: Kind, who: str, what: str) -> tuple[int, Fault | None]:
+        """Count one more operation; its number, and what goes wrong with it."""
+        number = len(self.kinds)
+        self.kinds.append(kind)
+        fault = self.nemesis.fault(number, kind)
+        if fault is not None:
+            self.disturbed()
+        self.note(who, f"{kind} {what}", number=number, fault=fault)
+        return number, fault
+
+    def disturbed(self, *, for_seconds: float = 0.0) -> None:
+        """Something goes wrong until then."""
+        self.calm_since = max(self.calm_since, self.loop.time() + for_seconds)
+
+    async def perform(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
+        """Do one operation, as well as the nemesis lets it.
+
+        `apply` has its effect at one moment: it never waits.
+        """
+        number, fault = self.next_fault(call.kind, call.process.name, call.target)
+        if fault is None:
+            return await self._undisturbed(call, apply)
+        return await self._disturbed(call, apply, number, fault)
+
+    async def _undisturbed(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
+        call.begin()
+        await asyncio.sleep(self.nemesis.latency() + call.work_seconds)
+        result = await apply()
+        await asyncio.sleep(self.nemesis.latency())
+        return result
+
+    async def _disturbed(
+        self, call: Call, apply: Callable[[], Awaitable[_T]], number: int, fault: Fault
+    ) -> _T:
+        draw = self.nemesis.details(number)
+        if fault is Fault.CRASH_BEFORE:
+            await self._die(call)
+        call.begin()
+        if fault is Fault.REFUSED:
+            await asyncio.sleep(self.nemesis.latency())
+            raise call.refused
+        if fault is Fault.LATE:
+            self._apply_later(apply, call.timeout_seconds + draw.uniform(*_LATE_SECONDS))
+            await asyncio.sleep(call.timeout_seconds)
+            raise call.unanswered
+        self._disturb_process(call.process, fault, draw)
+        await asyncio.sleep(self.nemesis.latency() + call.work_seconds)
+        result = await call.instead.get(fault, apply)()
+        await self._disturb_answer(call, fault, draw)
+        await asyncio.sleep(self.nemesis.latency())
+        return cast("_T", result)
+
+    def _disturb_process(self, process: Process, fault: Fault, draw: Random) -> None:
+        if fault is Fault.CLOCK_FORWARD:
+            process.shift_clock(draw.uniform(*_CLOCK_SECONDS))
+        elif fault is Fault.CLOCK_BACK:
+            process.shift_clock(-draw.uniform(*_CLOCK_SECONDS))
+        elif fault is Fault.TERMINATE:
+            self._terminate(process)
+
+    async def _disturb_answer(self, call: Call, fault: Fault, draw: Random) -> None:
+        """What goes wrong between the effect and the caller's hearing of it."""
+        if fault is Fault.CRASH_AFTER:
+            await self._die(call)
+        elif fault is Fault.LOST_ANSWER:
+            await asyncio.sleep(self.nemesis.latency())
+            raise call.unanswered
+        elif fault is Fault.OWN_RETRY and call.done_before is not None:
+            await asyncio.sleep(self.nemesis.latency())
+            raise call.done_before
+        elif fault is Fault.SLOW:
+            await asyncio.sleep(max(0.0, 0.9 * call.timeout_seconds - call.work_seconds))
+        elif fault is Fault.PAUSE:
+            self._pause(call.process, draw.uniform(*_PAUSE_SECONDS))
+
+    async def _die(self, call: Call) -> NoReturn:
+        self.note(call.process.name, "dies")
+        call.process.crash()
+        await self.loop.create_future()
+        raise AssertionError("a dead process goes on")
+
+    def _terminate(self, process: Process) -> None:
+        self.note(process.name, "gets SIGTERM")
+        self.disturbed(for_seconds=GRACE_SECONDS)
+        process.terminate()
+        self._outside(GRACE_SECONDS, process.crash)
+
+    def _pause(self, process: Process, seconds: float) -> None:
+        self.note(process.name, f"stops for {seconds:.0f} s")
+        self.disturbed(for_seconds=seconds)
+        process.pause(seconds)
+
+    def _apply_later(self, apply: Callable[[], Awaitable[object]], seconds: float) -> None:
+        self.disturbed(for_seconds=seconds)
+
+        def now() -> None:
+            self.loop.create_task(_ignoring(apply))
+
+        self._outside(seconds, now)
+
+    def _outside(self, seconds: float, act: Callable[[], object]) -> None:
+        # In a context of no process: it happens even if the present one dies.
+        context = contextvars.Context()
+        context.run(REQUEST.set, REQUEST.get())
+        self.loop.call_later(seconds, act, context=context)
+
+
+async def _ignoring(apply: Callable[[], Awaitable[object]]) -> None:
+    # Nobody is left to be told how it went.
+    try:
+        await apply()
+    except Exception:  # noqa: BLE001
+        return
