@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -62,6 +63,8 @@ class Claims:
     flow_runs: str
     new_id: Callable[[], str]
     random: Random
+    #: How long a job may stay queued before the sweep publishes it again.
+    queued_for: timedelta
 
     async def claim(self, view: RunView, cause: Cause) -> int:
         """Claim and publish until nothing is executable; the number of jobs published.
@@ -124,6 +127,7 @@ class Claims:
             claim_id=claim_id,
             event_id=event_id,
             now=self.clock.now(),
+            queued_for=self.queued_for,
         )
 
     async def _commit(self, claim: Claim, attempt: int, log: EventLogger) -> str | None:

@@ -31,8 +31,6 @@ from shared.domain.times import rfc3339
 #: While a claim is younger, the delivery that made it is believed to be publishing still:
 #: Eventarc gives one delivery 10 seconds to be acknowledged.
 PUBLISH_GRACE = timedelta(seconds=10)
-#: How long a published job may stay QUEUED before the sweep publishes it again.
-QUEUED_FOR = timedelta(seconds=120)
 
 
 class Noop(StrEnum):
@@ -123,11 +121,13 @@ def plan_claim(
     claim_id: ClaimId,
     event_id: str,
     now: datetime,
+    queued_for: timedelta,
 ) -> Claim:
     """Claim every executable step of the run, together with its job records.
 
     A step that the orchestrator made READY again has a record of its former claim: that
     record starts over, which fences off whoever still works under the former claim.
+    A job that is still queued after `queued_for` is published again by the sweep.
     """
     changes: dict[FieldPath, Any] = {}
     records: list[Write] = []
@@ -138,7 +138,9 @@ def plan_claim(
         timing = step_field(step_id, "outputs", "execution", "timing")
         changes[timing] = {"startedAt": rfc3339(now)}
         stored = stored_jobs.get(step_id)
-        record = _claimed(run.run_id, step_id, stored, claim_id, event_id, now)
+        record = _claimed(
+            run.run_id, step_id, stored, claim_id, event_id, now, now + queued_for
+        )
         records.append(update_job(record, stored.version) if stored else create_job(record))
         jobs.append(job_message(record, data))
     return Claim(
@@ -153,9 +155,9 @@ def _claimed(
     claim_id: ClaimId,
     event_id: str,
     now: datetime,
+    wake_at: datetime,
 ) -> JobRecord:
     former = readable_job(stored)
-    wake_at = now + QUEUED_FOR
     if former is not None:
         return former.claimed_again(
             claim_id=claim_id, event_id=event_id, now=now, wake_at=wake_at

@@ -139,6 +139,7 @@ class Dispatcher:
             flow_runs=self.settings.shared.flow_runs,
             new_id=self.new_id,
             random=self.random,
+            queued_for=self.settings.queued_for,
         )
 
     def _run_document(self, subject: str) -> str | None:

@@ -36,6 +36,8 @@ class DispatcherSettings:
     shared: SharedSettings
     #: `projects/<project>/topics/<topic>`.
     jobs_topic: str
+    #: How long a published job may stay queued before the sweep publishes it again.
+    queued_for: timedelta
     sweep: SweepSettings
 
 
@@ -54,5 +56,11 @@ def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
         page_size=reader.integer("SWEEP_PAGE_SIZE", 20, minimum=1, maximum=100),
         max_pages=reader.integer("SWEEP_MAX_PAGES", 100, minimum=1, maximum=10_000),
     )
+    queued_seconds = reader.integer("QUEUED_SECONDS", 60, minimum=1, maximum=900)
     reader.finish()
-    return DispatcherSettings(shared=shared, jobs_topic=jobs_topic, sweep=sweep)
+    return DispatcherSettings(
+        shared=shared,
+        jobs_topic=jobs_topic,
+        queued_for=timedelta(seconds=queued_seconds),
+        sweep=sweep,
+    )

@@ -121,6 +121,7 @@ class Sweep:
                 run=run,
                 max_attempts=self.settings.sweep.max_attempts,
                 keep_for=self.settings.sweep.keep_closed_jobs,
+                queued_for=self.settings.queued_for,
                 now=self.clock.now(),
                 jitter=self.random.random() * MAX_WAKE_JITTER,
             )
@@ -235,6 +236,7 @@ class Sweep:
             flow_runs=self.settings.shared.flow_runs,
             new_id=self.new_id,
             random=self.random,
+            queued_for=self.settings.queued_for,
         )
 
     async def _read(self, refs: Sequence[DocumentRef]) -> Sequence[Snapshot | None]:

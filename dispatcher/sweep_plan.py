@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from dispatcher.planning import QUEUED_FOR, job_message
+from dispatcher.planning import job_message
 from shared.domain.documents import Snapshot, Write
 from shared.domain.finalize import ending_writes, exhausted, step_status
 from shared.domain.job_documents import update_job
@@ -18,6 +18,9 @@ from shared.domain.messages import JobMessage
 from shared.domain.steps import StepStatus
 
 LONGEST_QUEUED_FOR = timedelta(minutes=15)
+#: How often a job with a spent attempt budget is still given to the executor, which alone can
+#: see whether the last attempt stored its report before it died.
+RECOVERY_WAKES = 2
 
 
 class Outcome(StrEnum):
@@ -53,6 +56,7 @@ def plan_due_job(
     run: Snapshot | None,
     max_attempts: int,
     keep_for: timedelta,
+    queued_for: timedelta,
     now: datetime,
     jitter: timedelta,
 ) -> Plan | None:
@@ -64,6 +68,7 @@ def plan_due_job(
         run: the job's run; None when it is gone.
         max_attempts: the attempt budget of a claim.
         keep_for: how long a closed record is kept.
+        queued_for: how long a first message may stay without effect.
         now: the time of day.
         jitter: drawn anew for every try. It spreads what became due together, and tells this
             sweep's commit from another's whose answer was lost in the same instant.
@@ -73,7 +78,7 @@ def plan_due_job(
     if run is None or step_status(run.data, job.step_id) != StepStatus.RUNNING:
         closed = job.close(JobMove.ABANDON, now=now, keep_for=keep_for)
         return Plan(outcome=Outcome.ABANDONED, writes=(update_job(closed, stored.version),))
-    if job.attempt >= max_attempts:
+    if job.attempt >= max_attempts and job.wakes >= RECOVERY_WAKES:
         writes = ending_writes(
             error=exhausted(job),
             run=run,
@@ -83,7 +88,7 @@ def plan_due_job(
             keep_for=keep_for,
         )
         return Plan(outcome=Outcome.EXHAUSTED, writes=writes)
-    woken = job.wake(wake_at=now + look_again_after(job.wakes) + jitter)
+    woken = job.wake(wake_at=now + look_again_after(job.wakes, queued_for) + jitter)
     return Plan(
         outcome=Outcome.REPUBLISHED,
         # Written before the message: of many sweeps, the one whose guard holds publishes it.
@@ -92,11 +97,11 @@ def plan_due_job(
     )
 
 
-def look_again_after(wakes: int) -> timedelta:
+def look_again_after(wakes: int, queued_for: timedelta) -> timedelta:
     """How long a message published now may stay without effect.
 
     Twice as long after each one that nobody took: a job that waits behind others is not
     helped by ever more copies of its message.
     """
     # The exponent is capped so that no duration overflows; the product is capped well before.
-    return min(QUEUED_FOR * (1 << min(wakes, 16)), LONGEST_QUEUED_FOR)
+    return min(queued_for * (1 << min(wakes, 16)), LONGEST_QUEUED_FOR)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,13 +31,14 @@ from infra.local.local_functions import (
 )
 from infra.local.objects import ObjectFolder
 from infra.local.ports import LOOPBACK
-from infra.local.processes import ChildProcess
+from infra.local.processes import ChildProcess, ProcessFailed
 from infra.local.pubsub_setup import create_topics
 from infra.local.relay import Relay
-from infra.local.scheduler import SWEEP_EVERY_SECONDS, post, scheduled
+from infra.local.scheduler import post, scheduled
 from infra.local.serve import serve
 from infra.local.state_file import Backend, EnvironmentState, claimed, publish_state
 from infra.local.storage import create_app as create_storage_app
+from infra.local.tuning import Instruments, Tuning
 from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
@@ -64,6 +65,11 @@ class LocalEnvironment:
     processes: Sequence[ChildProcess]
     #: The worker's calls to the document store so far.
     firestore_calls: Callable[[], int]
+    #: None where there are no emulators.
+    instruments: Instruments | None = None
+
+
+_AS_A_USER = Tuning()
 
 
 @asynccontextmanager
@@ -75,6 +81,7 @@ async def local_environment(
     environ: Mapping[str, str] = os.environ,
     gemini_url: str | None = None,
     sources: Path = REPOSITORY,
+    tuning: Tuning = _AS_A_USER,
 ) -> AsyncIterator[LocalEnvironment]:
     """Run the local environment, ready, below `data_dir` for as long as the block lasts.
 
@@ -97,10 +104,12 @@ async def local_environment(
         log_folder = data_dir / "logs"
         log_folder.mkdir(parents=True, exist_ok=True)
         model = gemini_url or await _gemini_stand_in(stack)
-        site = _Site(stack, project, folder, data_dir, sources, log_folder, environ, model)
+        site = _Site(
+            stack, project, folder, data_dir, sources, log_folder, environ, model, tuning
+        )
         running = await (_embedded(site) if found is None else _emulated(site, found))
         publish_state(data_dir, _state(running))
-        async with _ended_by_a_crash(running.processes):
+        async with _watched(running, restarts=tuning.restarts):
             yield running
 
 
@@ -129,6 +138,7 @@ class _Site:
     log_folder: Path
     environ: Mapping[str, str]
     gemini_url: str
+    tuning: Tuning
 
 
 def _choose(
@@ -161,7 +171,7 @@ async def _gemini_stand_in(stack: AsyncExitStack) -> str:
 async def _embedded(site: _Site) -> LocalEnvironment:
     log = site.stack.enter_context((site.log_folder / "worker.log").open("w"))
     environment = EmbeddedEnvironment(
-        environ=function_environ(site.project, site.gemini_url),
+        environ={**function_environ(site.project, site.gemini_url), **site.tuning.settings},
         folder=site.folder,
         log_stream=log,
     )
@@ -182,7 +192,8 @@ async def _embedded(site: _Site) -> LocalEnvironment:
 async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
     enter, folder = site.stack.enter_async_context, site.log_folder
     _empty_logs(folder)
-    storage_url = await enter(serve(create_storage_app(site.folder), name="storage server"))
+    storage = site.tuning.storage_wrapper(create_storage_app(site.folder))
+    storage_url = await enter(serve(storage, name="storage server"))
     # Its target is known once the dispatcher runs; before the trigger nothing arrives.
     relay = await enter(Relay(f"http://{LOOPBACK}:0"))
     events_app = create_events_app(relay, project=site.project)
@@ -195,23 +206,40 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             events_address=events_url.removeprefix("http://"),
         )
     )
-    proxy = await enter(firestore_proxy(emulators.firestore_host))
+    proxies = {
+        name: await enter(firestore_proxy(emulators.firestore_host))
+        for name in ("dispatcher", "executor")
+    }
+    # The sweep goes past a proxy: what it reads is its own cost, not that of a step.
     addresses = LocalAddresses(
-        firestore_host=proxy.address,
+        firestore_host=emulators.firestore_host,
         pubsub_host=emulators.pubsub_host,
         storage_url=storage_url,
         gemini_url=site.gemini_url,
     )
-    dispatcher, relay.target_url = await _function(site, "dispatcher", addresses)
-    executor, executor_url = await _function(site, "executor", addresses)
-    # Past the proxy: what the sweep reads is its own cost, not that of a step.
-    direct = replace(addresses, firestore_host=emulators.firestore_host)
-    sweep, sweep_url = await _function(site, "sweep", direct)
-    await create_topics(addresses.pubsub_host, site.project, push_url=executor_url)
+    hosts = {name: proxy.address for name, proxy in proxies.items()}
+    dispatcher, relay.target_url = await _function(site, "dispatcher", addresses, hosts)
+    executor, executor_url = await _function(site, "executor", addresses, hosts)
+    sweep, sweep_url = await _function(site, "sweep", addresses, hosts)
+    detour = site.tuning.push_detour
+    push_url = await enter(detour(executor_url)) if detour else executor_url
+    await create_topics(
+        addresses.pubsub_host,
+        site.project,
+        push_url=push_url,
+        ack_deadline_seconds=site.tuning.ack_deadline_seconds,
+    )
     await register_trigger(emulators.firestore_host, site.project)
-    await enter(scheduled(lambda: post(sweep_url), every_seconds=SWEEP_EVERY_SECONDS))
+    every_seconds = site.tuning.sweep_every_seconds
+    await enter(scheduled(lambda: post(sweep_url), every_seconds=every_seconds))
     client = firestore_client(emulators.firestore_host, site.project)
     site.stack.callback(client.close)
+    instruments = Instruments(
+        relay=relay,
+        firestore=proxies,
+        emulators=emulators.processes,
+        functions={"dispatcher": dispatcher, "executor": executor, "sweep": sweep},
+    )
     return LocalEnvironment(
         backend="emulators",
         project=site.project,
@@ -229,16 +257,20 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             "sweep": sweep_url,
         },
         processes=(*emulators.processes, dispatcher, executor, sweep),
-        firestore_calls=lambda: proxy.total_calls,
+        firestore_calls=lambda: instruments.firestore_calls,
+        instruments=instruments,
     )
 
 
 async def _function(
-    site: _Site, function: Function, addresses: LocalAddresses
+    site: _Site, function: Function, addresses: LocalAddresses, hosts: Mapping[str, str]
 ) -> tuple[ChildProcess, str]:
+    firestore_host = hosts.get(function, addresses.firestore_host)
+    reached = replace(addresses, firestore_host=firestore_host)
+    environ = process_environ(site.environ, site.project, reached)
     child, url = await start_function(
         function,
-        environ=process_environ(site.environ, site.project, addresses),
+        environ={**environ, **site.tuning.settings},
         sources=site.sources,
         bundles=site.data_dir / "bundles",
         log_folder=site.log_folder,
@@ -248,11 +280,19 @@ async def _function(
 
 
 @asynccontextmanager
-async def _ended_by_a_crash(processes: Sequence[ChildProcess]) -> AsyncIterator[None]:
-    """Cancel the block when one of the processes ends by itself, and say which."""
+async def _watched(running: LocalEnvironment, *, restarts: bool) -> AsyncIterator[None]:
+    """Start functions again that end by themselves; or cancel the block, and say which did."""
+    functions = running.instruments.functions.values() if running.instruments else ()
     try:
         async with asyncio.TaskGroup() as group:
-            watches = [group.create_task(_fail_after_crash(child)) for child in processes]
+            watches = [
+                group.create_task(
+                    _restart_after_crashes(child)
+                    if restarts and child in functions
+                    else _fail_after_crash(child)
+                )
+                for child in running.processes
+            ]
             yield
             for watch in watches:
                 watch.cancel()
@@ -263,6 +303,14 @@ async def _ended_by_a_crash(processes: Sequence[ChildProcess]) -> AsyncIterator[
 
 async def _fail_after_crash(child: ChildProcess) -> None:
     raise await child.crashed()
+
+
+async def _restart_after_crashes(child: ChildProcess) -> None:
+    while True:
+        await child.crashed()
+        # It may be killed again before it is ready.
+        with suppress(ProcessFailed):
+            await child.restart()
 
 
 def firestore_client(host: str, project: str) -> AsyncClient:

@@ -6,7 +6,7 @@ call is applied and the caller told that the service is unavailable.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,9 @@ class FirestoreProxy:
     calls: Counter[str] = field(default_factory=Counter)
     #: How many of the next answers of a method are lost.
     answers_to_lose: Counter[str] = field(default_factory=Counter)
+    #: Awaited with each call's method before it is passed on, and before its answer is.
+    on_request: Callable[[str], Awaitable[None]] | None = None
+    on_answer: Callable[[str], Awaitable[None]] | None = None
 
     @property
     def total_calls(self) -> int:
@@ -69,6 +72,8 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
         async def forward(requests: Any, context: Any) -> AsyncIterator[bytes]:
             name = method.rpartition("/")[2]
             self._proxy.calls[name] += 1
+            if self._proxy.on_request is not None:
+                await self._proxy.on_request(name)
             call = self._channel.stream_stream(method)(
                 requests,
                 metadata=_metadata(context.invocation_metadata()),
@@ -77,8 +82,11 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
             try:
                 answers = [answer async for answer in call]
             except grpc.aio.AioRpcError as error:
-                await context.abort(error.code(), error.details(), error.trailing_metadata())
+                trailing = tuple(error.trailing_metadata() or ())
+                await context.abort(error.code(), error.details(), trailing)
                 return
+            if self._proxy.on_answer is not None:
+                await self._proxy.on_answer(name)
             if self._proxy.answers_to_lose[name] > 0:
                 self._proxy.answers_to_lose[name] -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the answer was lost")

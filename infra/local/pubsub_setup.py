@@ -18,7 +18,13 @@ class PubSubRefused(Exception):
     """The emulator did not make a topic or a subscription."""
 
 
-async def create_topics(pubsub_host: str, project: str, *, push_url: str) -> None:
+async def create_topics(
+    pubsub_host: str,
+    project: str,
+    *,
+    push_url: str,
+    ack_deadline_seconds: int = ACK_DEADLINE_SECONDS,
+) -> None:
     """Make both topics, the push subscription to `push_url`, and the dead letters' own.
 
     Raises:
@@ -31,7 +37,7 @@ async def create_topics(pubsub_host: str, project: str, *, push_url: str) -> Non
         dead: {},
         f"{root}/subscriptions/{PUSH_SUBSCRIPTION}": {
             "topic": jobs,
-            "ackDeadlineSeconds": ACK_DEADLINE_SECONDS,
+            "ackDeadlineSeconds": ack_deadline_seconds,
             "pushConfig": {"pushEndpoint": push_url},
             "retryPolicy": {"minimumBackoff": "1s", "maximumBackoff": "60s"},
             "deadLetterPolicy": {

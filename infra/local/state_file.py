@@ -79,8 +79,13 @@ def claimed(data_dir: Path) -> Iterator[None]:
 
 
 def publish_state(data_dir: Path, state: EnvironmentState) -> None:
-    """Say where the parts are, within `claimed`; readers see all of it or nothing."""
+    """Say where the parts are, within `claimed`; readers see all of it or nothing.
+
+    The file is its owner's alone: the console's URL holds the key to it.
+    """
     staged = data_dir / f"{_STATE}.{os.getpid()}"
+    staged.unlink(missing_ok=True)
+    staged.touch(mode=0o600)
     staged.write_text(json.dumps(state.as_json(), indent=2) + "\n", encoding="utf-8")
     staged.replace(data_dir / _STATE)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from google.cloud.firestore_v1.async_client import AsyncClient
 
 from executor.ports import ObjectStore
+from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.embedded.objects import EmbeddedObjects
-from infra.local.environment import firestore_client
+from infra.local.environment import LocalEnvironment, firestore_client
 from infra.local.objects import ObjectFolder
 from infra.local.state_file import EnvironmentState, read_state
 from infra.ops.options import DEFAULT_DATABASE, Where
-from infra.ops.run_listing import FirestoreRunListing, RunListing
+from infra.ops.run_listing import EmbeddedRunListing, FirestoreRunListing, RunListing
 from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
@@ -78,6 +79,29 @@ async def connect(
         )
     finally:
         client.close()  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def connection_to(
+    environment: LocalEnvironment, state: EnvironmentState
+) -> AsyncIterator[Connection]:
+    """Reach the local environment that runs in this very process."""
+    documents = environment.documents
+    if not isinstance(documents, EmbeddedDocuments):
+        folder = state.log_folder.parent
+        async with connect(Where(local=True, data_dir=folder)) as connection:
+            yield connection
+        return
+    yield Connection(
+        name=f"{state.project} ({state.backend})",
+        project=state.project,
+        database=DEFAULT_DATABASE,
+        flow_runs=_FLOW_RUNS,
+        documents=documents,
+        runs=EmbeddedRunListing(documents),
+        objects=functools.cache(lambda: _objects(state, state.project)),
+        local=state,
+    )
 
 
 def _running(data_dir: Path) -> EnvironmentState:

@@ -25,6 +25,7 @@ class JobView:
     attempt: int
     llm_calls: int
     claim_id: str | None
+    claimed_at: datetime | None
     lease_owner: str | None
     lease_expires_at: datetime | None
     not_before: datetime | None
@@ -39,6 +40,7 @@ class JobView:
             "attempt": self.attempt,
             "llmCalls": self.llm_calls,
             "claimId": self.claim_id,
+            "claimedAt": time_json(self.claimed_at),
             "leaseOwner": self.lease_owner,
             "leaseExpiresAt": time_json(self.lease_expires_at),
             "notBefore": time_json(self.not_before),
@@ -253,6 +255,7 @@ def _job_view(job: Mapping[str, Any]) -> JobView:
         attempt=integer_at(job, "attempt") or 0,
         llm_calls=integer_at(job, "llmCalls") or 0,
         claim_id=text_at(job, "claimId"),
+        claimed_at=time_at(job, "claimedAt"),
         lease_owner=text_at(job, "lease", "owner"),
         lease_expires_at=time_at(job, "lease", "expiresAt"),
         not_before=time_at(job, "notBefore"),

@@ -23,6 +23,7 @@ from infra.local.pubsub_setup import PubSubRefused
 from infra.local.scenario.model import Scenario
 from infra.local.state_file import AlreadyUp
 from infra.ops.connection import NotConnected
+from infra.ops.console.serving import console_of
 from infra.ops.operator_acts import ActRefused
 from infra.ops.run_reading import NotFound
 from infra.ops.step_logs import LogsUnavailable
@@ -66,13 +67,17 @@ def finish(work: Coroutine[None, None, int]) -> None:
 
 async def keep_up(*, embedded: bool | None, with_demo: bool, data_dir: Path) -> int:
     """Run the environment until a signal, or until one of its parts ends by itself."""
-    async with _environment(embedded, data_dir) as environment:
+    async with (
+        _environment(embedded, data_dir) as environment,
+        console_of(environment, data_dir) as console,
+    ):
         if with_demo:
             await seed(environment, _scenario(environment.bucket))
         typer.echo(f"up ({environment.backend}), project {environment.project}")
         for name, address in environment.addresses.items():
             typer.echo(f"  {name}: {address}")
-        typer.echo(f"  logs: {environment.log_folder}\nCtrl-C ends everything")
+        typer.echo(f"  logs: {environment.log_folder}")
+        typer.echo(f"console: {console}\nCtrl-C ends everything")
         await asyncio.Event().wait()
     return 0
 

@@ -200,7 +200,15 @@ def test_every_command_prints_the_json_it_promises(environment: Environment) -> 
     step = environment.json("steps", "show", RUN_ID, BAD)
     assert step == {"runId": RUN_ID, **bad}
     assert step["job"].keys() == {
-        *("state", "attempt", "llmCalls", "claimId", "leaseOwner", "leaseExpiresAt"),
+        *(
+            "state",
+            "attempt",
+            "llmCalls",
+            "claimId",
+            "claimedAt",
+            "leaseOwner",
+            "leaseExpiresAt",
+        ),
         *("notBefore", "wakeAt", "lastCode", "attempts"),
     }
     report = environment.json("report", "show", RUN_ID, GOOD)

@@ -1,6 +1,6 @@
 """Any run at all: every executable step gets exactly one claim and one job, no other any."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -54,6 +54,7 @@ def test_no_executable_step_is_lost_and_no_other_is_touched(document: dict[str, 
         claim_id=ClaimId("c"),
         event_id="e",
         now=NOW,
+        queued_for=timedelta(seconds=60),
     )
 
     update, *records = claim.writes

@@ -154,6 +154,7 @@ def claim(document: Mapping[str, Any], **stored: Snapshot) -> Any:
         claim_id=ClaimId("c2"),
         event_id="e2",
         now=NOW,
+        queued_for=timedelta(seconds=60),
     )
 
 

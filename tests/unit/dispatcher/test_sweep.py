@@ -229,7 +229,7 @@ async def test_all_spent_steps_of_one_run_end_in_one_sweep() -> None:
     site = Site(environ={**ENVIRON, "SWEEP_PAGE_SIZE": "20"})
     run_id = await site.run(1, "RUNNING", steps=8)
     for step in range(8):
-        await site.job(run_id, step, attempt=5, state="RUNNING")
+        await site.job(run_id, step, attempt=5, wakes=2, state="RUNNING")
 
     report = await site.sweep().run()
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.planning import QUEUED_FOR
 from dispatcher.sweep_plan import (
     LONGEST_QUEUED_FOR,
+    RECOVERY_WAKES,
     Outcome,
     Plan,
     look_again_after,
@@ -25,6 +25,7 @@ NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 KEEP = timedelta(days=30)
 JITTER = timedelta(milliseconds=123)
+QUEUED_FOR = timedelta(seconds=60)
 MAX_ATTEMPTS = 5
 RUN, STEP = RunId("20260105-090000_BTCUSDT_abc"), StepId("1d:report")
 JOB_VERSION, RUN_VERSION = Version(7_000), Version(9_000)
@@ -49,6 +50,7 @@ HELD = replace(EXPIRED, lease=Lease(owner="alive", expires_at=NOW + SECOND))
 SPENT = replace(
     EXPIRED,
     attempt=MAX_ATTEMPTS,
+    wakes=RECOVERY_WAKES,
     last_error=LastError(code="RATE_LIMITED", message="status=429"),
 )
 
@@ -68,6 +70,7 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
         run=run,
         max_attempts=MAX_ATTEMPTS,
         keep_for=KEEP,
+        queued_for=QUEUED_FOR,
         now=NOW,
         jitter=JITTER,
     )
@@ -78,9 +81,15 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
     [
         pytest.param(QUEUED, run_with(), Outcome.REPUBLISHED, id="nobody took it"),
         pytest.param(EXPIRED, run_with(), Outcome.REPUBLISHED, id="its holder died"),
-        pytest.param(SPENT, run_with(), Outcome.EXHAUSTED, id="the last holder died"),
         pytest.param(
-            replace(QUEUED, attempt=MAX_ATTEMPTS),
+            replace(SPENT, wakes=RECOVERY_WAKES - 1),
+            run_with(),
+            Outcome.REPUBLISHED,
+            id="the last holder died, perhaps with its report stored",
+        ),
+        pytest.param(SPENT, run_with(), Outcome.EXHAUSTED, id="nobody came to look"),
+        pytest.param(
+            replace(QUEUED, attempt=MAX_ATTEMPTS, wakes=RECOVERY_WAKES),
             run_with(),
             Outcome.EXHAUSTED,
             id="given back after the last attempt",
@@ -164,8 +173,9 @@ def test_an_abandoned_job_touches_nothing_but_its_own_record() -> None:
 
 @given(wakes=st.integers(min_value=0, max_value=10_000))
 def test_every_message_that_nobody_took_is_given_more_time_within_bounds(wakes: int) -> None:
-    assert QUEUED_FOR <= look_again_after(wakes) <= look_again_after(wakes + 1)
-    assert look_again_after(wakes) <= LONGEST_QUEUED_FOR
+    assert look_again_after(wakes, QUEUED_FOR) >= QUEUED_FOR
+    assert look_again_after(wakes, QUEUED_FOR) <= look_again_after(wakes + 1, QUEUED_FOR)
+    assert look_again_after(wakes, QUEUED_FOR) <= LONGEST_QUEUED_FOR
 
 
 def test_a_job_whose_holder_died_is_looked_at_again_soon() -> None:

@@ -37,7 +37,7 @@ locals {
     rate-limited = {
       severity  = "WARNING"
       title     = "The model provider limits the rate"
-      filter    = "${local.series["llm_attempts_deferred"]} AND metric.labels.code=\"RATE_LIMITED\""
+      filter    = "${local.series["llm_calls"]} AND metric.labels.code=\"RATE_LIMITED\""
       aligner   = "ALIGN_DELTA"
       reducer   = "REDUCE_SUM"
       period    = "3600s"

@@ -40,6 +40,8 @@ resource "google_cloudfunctions2_function" "executor" {
       FINALIZE_BUDGET_SECONDS    = tostring(var.deadlines.finalize_seconds)
       INVOCATION_TIMEOUT_SECONDS = tostring(var.deadlines.invocation_seconds)
       MAX_ATTEMPTS               = tostring(var.attempts.per_step)
+      CALL_POLICY                = var.attempts.call_policy
+      MAX_OUTPUT_TOKENS          = tostring(var.gemini.max_output_tokens)
       MAX_LLM_CALLS              = tostring(var.attempts.model_calls)
     })
 

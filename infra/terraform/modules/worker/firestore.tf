@@ -19,6 +19,9 @@ resource "google_firestore_database" "this" {
   depends_on = [google_project_service.required]
 }
 
+# The sweep's queries (jobs by wakeAt, runs by status, each then by name) and the operator's (runs by createdAt) are
+# answered from the index that Firestore keeps of every single field: no composite index is needed.
+
 # Closed job records are deleted some time after their expireAt.
 # A time that only grows would make a hot spot of its index, and no query needs it.
 resource "google_firestore_field" "job_expiry" {

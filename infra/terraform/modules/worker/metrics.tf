@@ -18,8 +18,13 @@ locals {
         code    = "EXTRACT(jsonPayload.code)"
       }
     }
+    llm_calls = {
+      description = "Model calls that ended, by error code; empty for an answer"
+      filter      = "jsonPayload.event=\"llm_request_finished\""
+      labels      = { code = "EXTRACT(jsonPayload.code)" }
+    }
     llm_attempts_deferred = {
-      description = "Attempts that ended in a retryable failure, by error code"
+      description = "Attempts that were given back to be tried again later, by error code"
       filter      = "jsonPayload.event=\"job_deferred\""
       labels      = { code = "EXTRACT(jsonPayload.code)" }
     }
@@ -44,24 +49,19 @@ locals {
       labels      = {}
     }
     llm_sweeps = {
-      description = "Sweeps that came to their end"
+      description = "Sweeps that came to their end, by whether they looked at all there was"
       filter      = "jsonPayload.event=\"sweep_finished\""
-      labels      = {}
+      labels      = { complete = "EXTRACT(jsonPayload.complete)" }
     }
     llm_models_retiring = {
       description = "Steps on a model that retires soon, by model"
-      filter      = "jsonPayload.event=\"user_input_built\" AND severity=WARNING"
+      filter      = "jsonPayload.event=\"prompt_fetch_finished\" AND severity=WARNING"
       labels      = { model = "EXTRACT(jsonPayload.modelName)" }
     }
     llm_log_entries_rejected = {
       description = "Log entries that the gates refused, by the event they were meant for"
       filter      = "jsonPayload.event=\"log_entry_rejected\""
       labels      = { rejected_event = "EXTRACT(jsonPayload.rejectedEvent)" }
-    }
-    llm_dead_letters_replayed = {
-      description = "Dead letters that an operator replayed"
-      filter      = "jsonPayload.event=\"dead_letter_replayed\""
-      labels      = {}
     }
   }
 

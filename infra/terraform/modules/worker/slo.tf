@@ -5,6 +5,7 @@ locals {
   # The error codes that are the worker's or its provider's fault; a test keeps the list complete.
   worker_faults = [
     "ATTEMPTS_EXHAUSTED",
+    "CALL_OUTCOME_UNKNOWN",
     "FIRESTORE_CLAIM_FAILED",
     "FIRESTORE_FINALIZE_FAILED",
     "FIRESTORE_UNAVAILABLE",

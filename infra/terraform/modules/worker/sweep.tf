@@ -28,7 +28,11 @@ resource "google_cloudfunctions2_function" "sweep" {
     max_instance_count               = 2
     max_instance_request_concurrency = 1
     timeout_seconds                  = 120
-    environment_variables            = merge(local.shared_environment, { JOBS_TOPIC = google_pubsub_topic.jobs.id })
+    environment_variables = merge(local.shared_environment, {
+      JOBS_TOPIC = google_pubsub_topic.jobs.id
+      # What the executor did not live to end, the sweep ends: the same budget.
+      MAX_ATTEMPTS = tostring(var.attempts.per_step)
+    })
   }
 
   depends_on = [

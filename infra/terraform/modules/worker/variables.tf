@@ -59,11 +59,12 @@ variable "bundles" {
 
 variable "gemini" {
   type = object({
-    backend         = optional(string, "ai_studio")
-    location        = optional(string)
-    api_key_version = optional(number)
+    backend           = optional(string, "ai_studio")
+    location          = optional(string)
+    api_key_version   = optional(number)
+    max_output_tokens = optional(number, 0)
   })
-  description = "How the model is reached: ai_studio with the secret's version number, or vertex with no secret at all, in location (by default the region)."
+  description = "How the model is reached: ai_studio with the secret's version number, or vertex with no secret at all, in location (by default the region). max_output_tokens caps what a step may ask for; 0 is no cap."
   nullable    = false
 
   validation {
@@ -182,14 +183,20 @@ variable "attempts" {
     per_step       = optional(number, 5)
     model_calls    = optional(number, 5)
     max_deliveries = optional(number, 10)
+    call_policy    = optional(string, "at_least_once")
   })
-  description = "Budgets of one step (attempts, and model calls with the repair call included), and the deliveries after which Pub/Sub forwards a message to the dead-letter topic."
+  description = "Budgets of one step (attempts, and model calls with the repair call included), the deliveries after which Pub/Sub forwards a message to the dead-letter topic, and what happens when an attempt dies in a model call: at_least_once calls again, at_most_once fails the step."
   default     = {}
   nullable    = false
 
   validation {
     condition     = var.attempts.max_deliveries > var.attempts.per_step
     error_message = "attempts.max_deliveries must be above per_step: only what crashes or cannot be read should reach the dead-letter topic."
+  }
+
+  validation {
+    condition     = contains(["at_least_once", "at_most_once"], var.attempts.call_policy)
+    error_message = "attempts.call_policy must be at_least_once or at_most_once."
   }
 
   # https://cloud.google.com/pubsub/docs/dead-letter-topics

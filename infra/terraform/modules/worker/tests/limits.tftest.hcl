@@ -110,6 +110,7 @@ run "the_budgets_reach_the_executor_and_the_subscription" {
   assert {
     condition = (
       google_cloudfunctions2_function.executor.service_config[0].environment_variables["MAX_ATTEMPTS"] == "7"
+      && google_cloudfunctions2_function.sweep.service_config[0].environment_variables["MAX_ATTEMPTS"] == "7"
       && google_cloudfunctions2_function.executor.service_config[0].environment_variables["MAX_LLM_CALLS"] == "4"
       && google_pubsub_subscription.jobs_push.dead_letter_policy[0].max_delivery_attempts == 12
     )

@@ -1,0 +1,52 @@
+"""Serving the console: of a chosen environment, or as a part of the local one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from infra.local.environment import LocalEnvironment
+from infra.local.serve import serve
+from infra.local.state_file import publish_state, read_state
+from infra.ops.connection import Connection, connect, connection_to
+from infra.ops.console.app import create_app
+from infra.ops.console.security import Secrets
+from infra.ops.options import Where
+from infra.ops.terminal import print_json
+
+CONSOLE = "console"
+
+
+async def keep_console(where: Where, *, port: int, as_json: bool) -> int:
+    """Serve the console of an environment until a signal."""
+    async with connect(where) as connection, _served(connection, port) as link:
+        if as_json:
+            print_json({"environment": connection.name, "url": link})
+        else:
+            typer.echo(f"console of {connection.name}: {link}\nCtrl-C ends it")
+        await asyncio.Event().wait()
+    return 0
+
+
+@asynccontextmanager
+async def console_of(environment: LocalEnvironment, data_dir: Path) -> AsyncIterator[str]:
+    """Serve the running environment's console as one of its parts; yields the link to open."""
+    state = read_state(data_dir)
+    if state is None:
+        raise RuntimeError("the console belongs to an environment that is up")
+    async with (
+        connection_to(environment, state) as connection,
+        _served(connection, 0) as link,
+    ):
+        publish_state(data_dir, replace(state, urls={**state.urls, CONSOLE: link}))
+        yield link
+
+
+@asynccontextmanager
+async def _served(connection: Connection, port: int) -> AsyncIterator[str]:
+    own = Secrets()
+    async with serve(create_app(connection, own), port=port, name=CONSOLE) as url:
+        yield f"{url}/?key={own.access_key}"

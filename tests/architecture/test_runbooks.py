@@ -1,0 +1,54 @@
+"""Every alert has its runbook, every runbook its alert, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.terraform_module import ROOT, local_values, source_files
+
+_RUNBOOKS = ROOT / "docs/how-to/runbooks"
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_PARTS = ("**What it means.**", "**How bad it is.**", "**What to look at.**", "**What to do")
+
+
+def alerts() -> set[str]:
+    text = "".join(path.read_text() for path in source_files())
+    named = set(re.findall(r"\$\{var\.alerts\.runbooks_url\}/([a-z-]+)\.md", text))
+    return named | set(local_values()["thresholds"]) - {"__comments__", "__is_block__"}
+
+
+def runbooks() -> list[Path]:
+    return sorted(path for path in _RUNBOOKS.glob("*.md") if path.stem != "README")
+
+
+def test_alerts_and_runbooks_are_the_same_set() -> None:
+    assert {path.stem for path in runbooks()} == alerts()
+
+
+@pytest.mark.parametrize("path", runbooks(), ids=lambda path: path.stem)
+def test_a_runbook_has_the_four_parts(path: Path) -> None:
+    text = path.read_text()
+
+    places = [text.find(part) for part in _PARTS]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_the_list_of_runbooks_names_each() -> None:
+    assert {
+        Path(link).stem for link in _LINK.findall((_RUNBOOKS / "README.md").read_text())
+    } == {path.stem for path in runbooks()}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    broken = [
+        link
+        for link in _LINK.findall(path.read_text())
+        if not (path.parent / link).resolve().exists()
+    ]
+
+    assert broken == []

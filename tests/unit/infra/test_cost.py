@@ -1,0 +1,47 @@
+"""What steps cost, and that the reference shows it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.ops.cost import Load, Prices, cost, firestore_writes, table
+
+_REFERENCE = Path(__file__).parents[3] / "docs/reference/cost.md"
+_MARKS = ("<!-- table: infra/ops/cost.py -->\n", "\n<!-- end -->")
+
+
+def test_the_reference_shows_what_the_formula_gives() -> None:
+    """To renew it, put what this prints between the two marks."""
+    shown = _REFERENCE.read_text().split(_MARKS[0])[1].split(_MARKS[1])[0]
+
+    assert shown == table(durations=(20, 60), concurrencies=(1, 4, 8))
+
+
+def test_a_known_load_costs_what_was_reckoned_by_hand() -> None:
+    """20 s on 1 vCPU and 1 GiB: 20,000 s at 0.0000265 USD; 4 reads and 8 writes a step."""
+    shares = cost(replace(Load(), concurrency=1), Prices())
+
+    assert shares["executor instances"] == pytest.approx(0.53)
+    assert shares["Firestore"] == pytest.approx(1_000 * (4 * 3e-7 + 8 * 9e-7))
+    assert shares["requests"] == pytest.approx(0.0016)
+    assert shares["Cloud Storage"] == pytest.approx(0.005 + 8 * 0.0004)
+
+
+def test_a_long_step_renews_its_lease() -> None:
+    assert firestore_writes(Load(seconds=65)) - firestore_writes(Load(seconds=10)) == 3
+
+
+@given(seconds=st.floats(1, 480), concurrency=st.integers(1, 99))
+def test_sharing_an_instance_makes_waiting_cheaper_and_nothing_dearer(
+    seconds: float, concurrency: int
+) -> None:
+    alone = cost(Load(seconds=seconds, concurrency=concurrency), Prices())
+    shared = cost(Load(seconds=seconds, concurrency=concurrency + 1), Prices())
+
+    assert shared["executor instances"] < alone["executor instances"]
+    assert {k: v for k, v in shared.items() if k != "executor instances"} == {
+        k: v for k, v in alone.items() if k != "executor instances"
+    }
