@@ -1,4 +1,4 @@
-"""What the job record remembers of each attempt, as an operator sees it. Pure."""
+"""What the job record remembers of the work on it, as an operator sees it. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +55,32 @@ class AttemptView:
             "code": self.code,
             "calls": [call.as_json() for call in self.calls],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActView:
+    """What an operator did to the step."""
+
+    act: str
+    at: datetime | None
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The act as `--json` prints it."""
+        at = self.at and rfc3339(self.at)
+        return {"act": self.act, "at": at, "reason": self.reason}
+
+
+def acts_of(job: Mapping[str, Any]) -> Sequence[ActView]:
+    """What operators did, the oldest first."""
+    return [
+        ActView(
+            act=text_at(act, "act") or "",
+            at=time_at(act, "at"),
+            reason=text_at(act, "reason") or "",
+        )
+        for act in maps_at(job, "operatorActs")
+    ]
 
 
 def attempts_of(job: Mapping[str, Any]) -> Sequence[AttemptView]:

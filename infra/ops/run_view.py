@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.ops.attempt_view import AttemptView, attempts_of
+from infra.ops.attempt_view import ActView, AttemptView, acts_of, attempts_of
 from infra.ops.diagnosis import Finding, StepFacts, diagnose
 from infra.ops.lenient import at, integer_at, map_at, text_at, time_at
 from shared.domain.flow_run import LLM_REPORT
@@ -32,6 +32,7 @@ class JobView:
     wake_at: datetime | None
     last_code: str | None
     attempts: Sequence[AttemptView]
+    acts: Sequence[ActView]
 
     def as_json(self) -> dict[str, Any]:
         """The record as `--json` prints it."""
@@ -47,6 +48,7 @@ class JobView:
             "wakeAt": time_json(self.wake_at),
             "lastCode": self.last_code,
             "attempts": [attempt.as_json() for attempt in self.attempts],
+            "acts": [act.as_json() for act in self.acts],
         }
 
 
@@ -262,6 +264,7 @@ def _job_view(job: Mapping[str, Any]) -> JobView:
         wake_at=time_at(job, "wakeAt"),
         last_code=text_at(job, "lastError", "code"),
         attempts=attempts_of(job),
+        acts=acts_of(job),
     )
 
 

@@ -209,7 +209,7 @@ def test_every_command_prints_the_json_it_promises(environment: Environment) -> 
             "leaseOwner",
             "leaseExpiresAt",
         ),
-        *("notBefore", "wakeAt", "lastCode", "attempts"),
+        *("notBefore", "wakeAt", "lastCode", "attempts", "acts"),
     }
     report = environment.json("report", "show", RUN_ID, GOOD)
     assert report["output"]["summary"]["markdown"] == MARKDOWN

@@ -40,14 +40,14 @@ def templates() -> Environment:
         "code": _code,
         "number": count,
         "rfc3339": rfc3339,
-        "segment": _segment,
+        "segment": segment,
         "shorten": shortened,
         "status_class": lambda status: _CLASSES.get(status, _OTHER_CLASS),
     }
     return environment
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     """The text as one segment of a URL's path."""
     return quote(text, safe="")
 

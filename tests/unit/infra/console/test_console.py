@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from infra.ops.console.app import create_app
 from infra.ops.console.security import Secrets
 from infra.ops.run_listing import EmbeddedRunListing
 from shared.domain.documents import Create, DocumentRef
+from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.job_documents import job_document, job_ref
+from shared.domain.jobs import JobRecord, JobState
 
 RUN_ID = "20260105-090000_BTCUSD_demo"
 BUCKET = "local-artifacts"
@@ -34,6 +38,14 @@ class Console:
     url: str
     own: Secrets
     browser: httpx2.AsyncClient
+    documents: EmbeddedDocuments
+
+    async def status(self, step_id: str) -> str:
+        """How a step stands in the documents."""
+        ref = DocumentRef("flow_runs", RUN_ID)
+        [run] = await self.documents.read([ref], timeout_seconds=1)
+        assert run is not None
+        return str(run.data["steps"][step_id]["status"])
 
     async def page(self, path: str) -> str:
         """The page at this path."""
@@ -64,7 +76,7 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
     ):
         opened = await browser.get("/", params={"key": own.access_key})
         assert (opened.status_code, opened.headers["location"]) == (303, "/")
-        yield Console(url=url, own=own, browser=browser)
+        yield Console(url=url, own=own, browser=browser, documents=documents)
 
 
 def seeded(folder: ObjectFolder) -> list[tuple[DocumentRef, dict[str, Any]]]:
@@ -76,7 +88,11 @@ def seeded(folder: ObjectFolder) -> list[tuple[DocumentRef, dict[str, Any]]]:
     folder.write(BUCKET, "charts.json", json.dumps({"items": items}).encode())
     folder.write(BUCKET, "chart.png", tiny_png())
     folder.write(BUCKET, "not-an-image.png", b"<svg onload='alert(1)'/>")
-    charts = {"outputs": {"gcs_uri": f"gs://{BUCKET}/charts.json"}, "status": "SUCCEEDED"}
+    charts = {
+        "stepType": "CHART_EXPORT",
+        "status": "SUCCEEDED",
+        "outputs": {"gcs_uri": f"gs://{BUCKET}/charts.json"},
+    }
     report_step = {
         "stepType": "LLM_REPORT",
         "status": "SUCCEEDED",
@@ -89,13 +105,28 @@ def seeded(folder: ObjectFolder) -> list[tuple[DocumentRef, dict[str, Any]]]:
         "status": "FAILED",
         "error": {"code": "PROMPT_NOT_FOUND", "message": "<img src=x onerror=alert(1)>"},
     }
+    now = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    running = JobRecord(
+        run_id=RunId(RUN_ID),
+        step_id=StepId("running"),
+        claim_id=ClaimId("c"),
+        event_id="e",
+        claimed_at=now,
+        state=JobState.QUEUED,
+    )
     run = {
         "status": "RUNNING",
         "createdAt": "2026-01-05T09:00:00Z",
         "flowKey": "<i>flow",
-        "steps": {"charts": charts, ODD: report_step, "failed": failed},
+        "steps": {
+            "charts": charts,
+            ODD: report_step,
+            "failed": failed,
+            "running": {"stepType": "LLM_REPORT", "status": "RUNNING"},
+        },
     }
-    return [(DocumentRef("flow_runs", RUN_ID), run)]
+    job = job_ref(RunId(RUN_ID), StepId("running")), job_document(running)
+    return [(DocumentRef("flow_runs", RUN_ID), run), job]
 
 
 async def test_the_first_page_says_what_wants_an_operator_and_leads_to_it(
@@ -103,7 +134,7 @@ async def test_the_first_page_says_what_wants_an_operator_and_leads_to_it(
 ) -> None:
     page = await console.page("/")
 
-    assert "1 step wants you" in page
+    assert "2 steps want you" in page
     assert f'href="/runs/{RUN_ID}/steps/failed"' in page
     assert "production-like · real project" in page
     assert "&lt;i&gt;flow" in page
@@ -142,6 +173,7 @@ async def test_a_report_stands_beside_its_charts_whatever_the_step_is_called(
         "/runs/20260105-090000_BTCUSD_nope",
         "/runs/..%2F..%2Fetc",
         f"/runs/{RUN_ID}/steps/no-such",
+        f"/runs/{RUN_ID}/steps/failed/acts/delete",
         f"/runs/{RUN_ID}/steps/a%26b%3Fc%23d%252e%3Ci%3E/charts/1",
         f"/runs/{RUN_ID}/steps/a%26b%3Fc%23d%252e%3Ci%3E/charts/2",
         "/static/../pages.py",
@@ -220,3 +252,67 @@ async def test_a_request_from_another_site_is_refused(console: Console) -> None:
     answer = await console.browser.get("/", headers={"origin": "https://evil.example"})
 
     assert answer.status_code == 403
+
+
+CANCEL = f"/runs/{RUN_ID}/steps/running/acts/cancel"
+
+
+async def test_a_step_is_cancelled_only_after_the_question_was_answered(
+    console: Console,
+) -> None:
+    step = await console.page(f"/runs/{RUN_ID}/steps/running")
+    question = await console.page(CANCEL)
+
+    assert f'href="{CANCEL}"' in step
+    assert "Cancel this step?" in question
+    assert await console.status("running") == "RUNNING"
+
+    form = {"token": console.own.form_token, "reason": "<i>wrong chart"}
+    done = await console.browser.post(CANCEL, data=form)
+
+    assert (done.status_code, done.headers["location"]) == (
+        303,
+        f"/runs/{RUN_ID}/steps/running",
+    )
+    assert await console.status("running") == "CANCELLED"
+    after = await console.page(f"/runs/{RUN_ID}/steps/running")
+    assert "<strong>cancel</strong>: &lt;i&gt;wrong chart" in after
+    assert "acts/rerun" in after
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "ümlaut"])
+async def test_a_form_without_this_processes_token_changes_nothing(
+    console: Console, token: str
+) -> None:
+    answer = await console.browser.post(CANCEL, data={"token": token})
+
+    assert answer.status_code == 403
+    assert await console.status("running") == "RUNNING"
+
+
+async def test_a_form_that_another_site_sends_changes_nothing(console: Console) -> None:
+    answer = await console.browser.post(
+        CANCEL,
+        data={"token": console.own.form_token},
+        headers={"origin": "https://evil.example"},
+    )
+
+    assert answer.status_code == 403
+    assert await console.status("running") == "RUNNING"
+
+
+async def test_a_form_that_is_too_long_is_not_read_to_its_end(console: Console) -> None:
+    answer = await console.browser.post(CANCEL, data={"reason": "x" * 20_000})
+
+    assert answer.status_code == 413
+
+
+async def test_an_act_that_the_state_forbids_says_so_and_changes_nothing(
+    console: Console,
+) -> None:
+    rerun = CANCEL.replace("cancel", "rerun")
+    answer = await console.browser.post(rerun, data={"token": console.own.form_token})
+
+    assert answer.status_code == 409
+    assert "Nothing was changed" in answer.text
+    assert await console.status("running") == "RUNNING"
