@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from shared.domain.artifacts import GcsUri
+from shared.domain.errors import StepError
 from shared.domain.profile import LlmProfile
 
 
@@ -142,5 +143,54 @@ class LanguageModel(Protocol):
             GeminiRequestFailed: no proper answer within the timeout.
             GeminiAccessDenied: the provider refuses our credentials or our project.
             LlmProfileInvalid: the provider refuses the model or the request's form.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallRunning:
+    """The model is still at work on the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallForgotten:
+    """The provider knows no such call: it expired, was deleted, or is somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The call ended without an answer."""
+
+    error: StepError
+
+
+CallState: TypeAlias = ModelAnswer | CallRunning | CallFailed | CallForgotten
+
+
+class BackgroundModel(Protocol):
+    """The model, asked for answers that the provider keeps until they are fetched."""
+
+    async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
+        """Have the model begin to answer, and return the id under which the answer will be.
+
+        Raises:
+            StepError: as `LanguageModel.generate`; where it may be billed, a call may have
+                begun whose id is lost.
+        """
+        ...
+
+    async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
+        """What has become of a call; asking costs nothing.
+
+        Raises:
+            StepError: as `LanguageModel.generate`, and says nothing about the call.
+        """
+        ...
+
+    async def forget(self, call_id: str, *, ended: bool, timeout_seconds: float) -> None:
+        """Have the provider delete what it keeps of a call, stopping it first unless ended.
+
+        Raises:
+            StepError: as `LanguageModel.generate`; the provider may still keep it.
         """
         ...

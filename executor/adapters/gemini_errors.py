@@ -18,7 +18,7 @@ import google.auth.exceptions
 import httpx2
 from google.genai import errors
 
-from executor.adapters.gemini_answer import EnvelopeBroken
+from executor.adapters.envelope import EnvelopeBroken
 from executor.adapters.rpc_status import (
     asked_delay,
     quotas,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.adapters.gemini_answer import EnvelopeBroken, parse_answer
+from executor.adapters.envelope import EnvelopeBroken
+from executor.adapters.gemini_answer import parse_answer
 
 
 def body(*parts: Any, **candidate: Any) -> str:

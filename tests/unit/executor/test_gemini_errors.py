@@ -13,7 +13,7 @@ from google.genai import errors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.adapters.gemini_answer import EnvelopeBroken
+from executor.adapters.envelope import EnvelopeBroken
 from executor.adapters.gemini_errors import RULES, classify
 from shared.domain.errors import (
     ErrorCode,
