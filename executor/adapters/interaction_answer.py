@@ -19,7 +19,8 @@ from executor.adapters.envelope import (
     short_word,
 )
 from executor.ports import CallFailed, CallRunning, CallState, ModelAnswer
-from shared.domain.errors import GeminiRequestFailed
+from executor.structured_output import SAFETY_REASONS
+from shared.domain.errors import GeminiRequestFailed, LlmSafetyBlock, StepError
 
 #: It becomes a part of a URL's path.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,512}")
@@ -66,7 +67,7 @@ def parse_interaction(body: str) -> CallState:
     if not isinstance(status, str):
         raise EnvelopeBroken("an interaction without a status")
     if status in _FAILED:
-        return CallFailed(GeminiRequestFailed(f"the provider ended the call: {status}"))
+        return CallFailed(_error(status, interaction))
     if status not in _FINISH_REASONS:
         return CallRunning()
     return ModelAnswer(
@@ -77,6 +78,17 @@ def parse_interaction(body: str) -> CallState:
         response_id=short_word(interaction.get("id")),
         usage=_usage(object_or_empty(interaction.get("usage"))) or None,
     )
+
+
+def _error(status: str, interaction: Mapping[str, Any]) -> StepError:
+    """What a call without an answer means; its messages can quote the prompt, and stay here."""
+    codes = [object_or_empty(error).get("code") for error in list_in(interaction, "errors")]
+    # Codes are documented as URIs, each named for its kind of error.
+    names = {str(code).rpartition("/")[2].upper() for code in codes}
+    blocked = sorted(names & SAFETY_REASONS)
+    if blocked:
+        return LlmSafetyBlock(f"the call was blocked: {blocked[0]}")
+    return GeminiRequestFailed(f"the provider ended the call: {status}")
 
 
 def _text(interaction: Mapping[str, Any]) -> str | None:

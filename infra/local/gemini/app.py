@@ -11,6 +11,7 @@ from starlette.routing import Route
 from infra.local.gemini.calls import Calls
 from infra.local.gemini.faults import FaultRule, Faults, fault_rules
 from infra.local.gemini.generate_content import GenerateContent
+from infra.local.gemini.interactions import Interactions
 
 _MODELS = "/{version}/models/{call}"
 _VERTEX_MODELS = (
@@ -21,12 +22,16 @@ _VERTEX_MODELS = (
 def create_app(*, latency_seconds: float = 0.2, faults: Iterable[FaultRule] = ()) -> Starlette:
     """The stand-in; it answers after this latency.
 
-    `app.state.faults` is its `Faults`, `app.state.calls` its `Calls`. From other processes:
+    `app.state.faults` is its `Faults`, `app.state.calls` its `Calls`, `app.state.interactions`
+    its `Interactions`. From other processes:
     `POST /control/faults` takes a list of `FaultRule`s, `DELETE /control/faults` drops them,
     `GET /control/requests` gives counts by model.
     """
     control = _Control(Faults(faults), Calls())
     generate = GenerateContent(control.faults, control.calls, latency_seconds)
+    interactions = Interactions(
+        faults=control.faults, calls=control.calls, latency_seconds=latency_seconds
+    )
     app = Starlette(
         routes=[
             Route("/", control.health),
@@ -34,9 +39,11 @@ def create_app(*, latency_seconds: float = 0.2, faults: Iterable[FaultRule] = ()
             Route("/control/requests", control.requests),
             Route(_MODELS, generate.respond, methods=["POST"]),
             Route(_VERTEX_MODELS, generate.respond, methods=["POST"]),
+            *interactions.routes(),
         ]
     )
     app.state.faults, app.state.calls = control.faults, control.calls
+    app.state.interactions = interactions
     return app
 
 

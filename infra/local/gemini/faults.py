@@ -49,6 +49,10 @@ class FaultKind(StrEnum):
     PROSE = "prose"
     #: STOP, and JSON that the schema does not allow.
     WRONG_SCHEMA = "wrong_schema"
+    #: In the background alone: the call is taken, and ends as failed.
+    CALL_FAILS = "call_fails"
+    #: In the background alone: the call is taken, and never ends.
+    CALL_NEVER_ENDS = "call_never_ends"
     #: Nothing is wrong: the report merely contains `says`.
     NONE = "none"
 

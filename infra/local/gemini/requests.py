@@ -77,18 +77,23 @@ async def read_request(request: Request) -> GenerateRequest:
     Raises:
         Refused: as the provider would.
     """
-    credential = _credential(request)
+    credential = shown_credential(request)
     model, method = named_model(request), request.path_params["call"].partition(":")[2]
     if method != "generateContent" or not model.startswith("gemini-"):
         raise Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model or method")
     body = _body(await request.body())
     read = GenerateRequest(model=model, credential=credential, body=body)
     for image in read.images:
-        _check_image(image)
+        check_image(image)
     return read
 
 
-def _credential(request: Request) -> str:
+def shown_credential(request: Request) -> str:
+    """The key or token that the request shows.
+
+    Raises:
+        Refused: none, or a deadline that the Developer API refuses.
+    """
     if "project" in request.path_params:
         token = request.headers.get("authorization", "")
         if not token.startswith("Bearer "):
@@ -125,7 +130,12 @@ def _camel(value: Any) -> Any:
     }
 
 
-def _check_image(image: Mapping[str, Any]) -> None:
+def check_image(image: Mapping[str, Any]) -> None:
+    """See that an inline image is what it says.
+
+    Raises:
+        Refused: its base64 is none, or its bytes are another type's.
+    """
     encoded = str(image.get("data", "")).replace("-", "+").replace("_", "/")
     try:
         data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
