@@ -8,6 +8,7 @@ from random import Random
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from executor.background import BackgroundCalls
 from executor.invocation import Invocation
 from executor.ports import LanguageModel, ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings
@@ -19,7 +20,7 @@ from shared.domain.errors import (
     RateLimited,
     StepError,
 )
-from shared.domain.jobs import JobRecord
+from shared.domain.jobs import BackgroundCall, JobRecord
 from shared.events import Event
 from shared.ports import Clock
 
@@ -37,6 +38,8 @@ class ModelCaller:
     """Asks the model for one job at a time, within the job's budget of calls and time."""
 
     model: LanguageModel
+    #: Where there is one, calls are made in the background.
+    background: BackgroundCalls | None = None
     clock: Clock
     settings: ExecutorSettings
     random: Random
@@ -48,9 +51,9 @@ class ModelCaller:
 
         Raises:
             StepError: the last call's error, or why no call could be begun.
+            AnswerPending: the model is still at work in the background.
             LeaseLost: another holder has the job.
         """
-        self._check_budget(work)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((GeminiRequestFailed, RateLimited)),
             wait=self._wait_seconds,
@@ -62,6 +65,10 @@ class ModelCaller:
     def calls_left(self, job: JobRecord) -> int:
         """How many more calls the budget allows."""
         return self.settings.limits.max_llm_calls - job.llm_calls
+
+    def resumable(self, job: JobRecord) -> BackgroundCall | None:
+        """The call of a former attempt whose answer is the one wanted now."""
+        return self.background.resumable(job) if self.background else None
 
     def _check_budget(self, work: Invocation) -> None:
         record = work.held.settled
@@ -103,20 +110,22 @@ class ModelCaller:
         seconds = work.seconds_for(
             self.settings.gemini.timeout_seconds, at_least=self._shortest_call_seconds
         )
-        await work.held.book_llm_call(purpose)
-        call = ModelCall(
-            number=work.held.settled.llm_calls, purpose=purpose, started_at=self.clock.now()
-        )
-        work.held.note(_noted(call))
+        # A repair comes after an answer: what the record then knows of is that one's call.
+        begun = self.resumable(work.held.settled) if purpose is CallPurpose.REPORT else None
+        call = self._resumed(begun, work) if begun else await self._booked(purpose, work)
         name = request.profile.model_name
-        work.log.info(Event.LLM_REQUEST_STARTED, modelName=name, call=call.number)
+        work.log.info(
+            Event.LLM_REQUEST_STARTED, modelName=name, call=call.number, resumed=bool(begun)
+        )
         try:
-            answer = await self.model.generate(request, timeout_seconds=seconds)
+            answer = await self._answer(begun, request, work, seconds)
         except StepError as error:
             self._ended(replace(call, code=str(error.code)), work, error)
             if not _maybe_billed(error):
                 work.held.note(JobRecord.call_cost_nothing)
-            elif self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
+                raise
+            work.held.note(JobRecord.lose_answer)
+            if self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
                 raise CallOutcomeUnknown(f"call {call.number}: {error.message}") from None
             raise
         self._ended(
@@ -129,6 +138,44 @@ class ModelCaller:
             work,
         )
         return answer
+
+    async def _booked(self, purpose: CallPurpose, work: Invocation) -> ModelCall:
+        """One more call, counted before it begins."""
+        self._check_budget(work)
+        former = work.held.settled.interaction
+        await work.held.book_llm_call(purpose)
+        if former and self.background:
+            answered = purpose is CallPurpose.REPAIR
+            await self.background.forget(former, work.log, ended=answered)
+        call = ModelCall(
+            number=work.held.settled.llm_calls, purpose=purpose, started_at=self.clock.now()
+        )
+        work.held.note(_noted(call))
+        return call
+
+    def _resumed(self, begun: BackgroundCall, work: Invocation) -> ModelCall:
+        """The call that was booked last, by this attempt or a former one."""
+        record = work.held.settled
+        known = [call for attempt in record.history for call in attempt.calls]
+        return next(
+            (call for call in known if call.number == record.llm_calls),
+            ModelCall(
+                number=record.llm_calls, purpose=CallPurpose.REPORT, started_at=begun.begun_at
+            ),
+        )
+
+    async def _answer(
+        self,
+        begun: BackgroundCall | None,
+        request: ModelRequest,
+        work: Invocation,
+        seconds: float,
+    ) -> ModelAnswer:
+        if self.background is None:
+            return await self.model.generate(request, timeout_seconds=seconds)
+        give_back_at = self.clock.monotonic() + seconds
+        call = begun or await self.background.begin(request, work, seconds=seconds)
+        return await self.background.answer(call, work, give_back_at=give_back_at)
 
     def _ended(self, call: ModelCall, work: Invocation, error: StepError | None = None) -> None:
         ended = replace(call, ended_at=self.clock.now())

@@ -6,7 +6,7 @@ from typing import Any
 
 from executor.finalizing import ReadDocuments
 from executor.invocation import Invocation
-from executor.models import check_profile
+from executor.models import check_api, check_profile
 from executor.output_schema import OutputSchema, output_schema
 from executor.settings import ExecutorSettings, HashPolicy
 from shared.domain.artifacts import GcsUri, artifact_uri
@@ -97,6 +97,7 @@ class InputReader:
         )
 
     def _check_profile(self, profile: LlmProfile, work: Invocation) -> None:
+        check_api(profile, self.settings.gemini.api)
         last_day = check_profile(
             profile,
             allowed=self.settings.gemini.allowed_models,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from executor.settings import GeminiApi
 from shared.domain.errors import LlmProfileInvalid
 from shared.domain.profile import LlmProfile
 
@@ -25,6 +26,17 @@ def check_profile(
     retires = check_model(profile.model_name, allowed, today)
     _check_output_tokens(profile.max_output_tokens, max_output_tokens)
     return retires
+
+
+def check_api(profile: LlmProfile, api: GeminiApi) -> None:
+    """See that the interface which is called has every setting of the profile.
+
+    Raises:
+        LlmProfileInvalid: naming the one that it does not have.
+    """
+    # https://ai.google.dev/api/interactions-api: its generation_config knows no top_k.
+    if api is GeminiApi.INTERACTIONS and profile.top_k is not None:
+        raise LlmProfileInvalid("llmProfile.topK: unknown to GEMINI_API=interactions")
 
 
 def check_model(name: str, allowed: Mapping[str, date | None], today: date) -> date | None:

@@ -42,6 +42,11 @@ Outcome: TypeAlias = Succeeded | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """The model is still at work in the background: the job goes back until it has answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The instance is being stopped: the job goes back for the next delivery."""
 

@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from http import HTTPStatus
 from random import Random
 from typing import assert_never
 
+from executor.background import AnswerPending, BackgroundCalls
 from executor.calling import ModelCaller
+from executor.ending import Ending
 from executor.finalizing import Finalizer
 from executor.inputs import InputReader
 from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proceed, decide
 from executor.invocation import Invocation
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
-from executor.outcome import Failed, Interrupted, Outcome, Succeeded
+from executor.outcome import Failed, Interrupted, Outcome, Pending, Succeeded
 from executor.ports import LanguageModel, ObjectStore
 from executor.push import Delivery, PushUnreadable, parse_push
 from executor.report_store import ReportStore
@@ -23,13 +24,12 @@ from executor.work import Work, WorkFailed
 from shared.domain.deadline import Deadline
 from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import (
-    CallOutcomeUnknown,
     FirestoreFinalizeFailed,
     FirestoreUnavailable,
     RetryableError,
     StepError,
 )
-from shared.domain.finalize import exhausted, last_error
+from shared.domain.finalize import exhausted
 from shared.domain.identifiers import RunId
 from shared.domain.job_documents import JobRecordInvalid, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord
@@ -43,9 +43,6 @@ from shared.domain.trace import TRACEPARENT, parse_traceparent
 from shared.events import Event, EventLogger
 from shared.ports import Clock, DocumentStore, Queue, QueueUnavailable, StoreUnavailable
 
-#: Bound of the wait before another attempt, doubled with each.
-_FIRST_BACKOFF_SECONDS = 2.0
-_LONGEST_BACKOFF_SECONDS = 600.0
 _DEAD_LETTER_REASON = "workerReason"
 
 
@@ -66,6 +63,8 @@ class Executor:
     documents: DocumentStore
     objects: ObjectStore
     model: LanguageModel
+    #: Where there is one, calls are made in the background.
+    background: BackgroundCalls | None = None
     dead_letters: Queue
     clock: Clock
     log: EventLogger
@@ -144,7 +143,7 @@ class Executor:
                 return HTTPStatus.NO_CONTENT
             case Abandon(reason=abandoned):
                 log.info(Event.JOB_NOOP, reason=abandoned)
-                await self._abandon(view)
+                await self._abandon(view, log)
                 return HTTPStatus.NO_CONTENT
             case GiveUp(run=run):
                 return await self._give_up(view, run, deadline, log)
@@ -188,6 +187,7 @@ class Executor:
         job = self._held(view)
         reserve = (
             self.settings.call_policy is CallPolicy.AT_LEAST_ONCE
+            and view.record.interaction is None
             and view.record.llm_calls < self.settings.limits.max_llm_calls
         )
         try:
@@ -200,12 +200,12 @@ class Executor:
         invocation = self._invocation(view, run, job, deadline, log)
         try:
             outcome = await self._work(invocation)
-            return await self._end(outcome, invocation)
+            return await self._ending.end(outcome, invocation)
         except LeaseLost:
             log.warning(Event.LEASE_LOST, claimId=job.record.claim_id)
             return HTTPStatus.NO_CONTENT
 
-    async def _work(self, invocation: Invocation) -> Outcome | Interrupted:
+    async def _work(self, invocation: Invocation) -> Outcome | Interrupted | Pending:
         """Work while the lease is kept; losing it, or being stopped, cancels the work."""
         held = invocation.held
         working = asyncio.create_task(self._worker.make_report(invocation))
@@ -219,63 +219,14 @@ class Executor:
             if keeping.done():
                 keeping.result()
             return Interrupted()
+        except AnswerPending:
+            return Pending()
         except WorkFailed as failure:
             return Failed(error=failure.error, answer=failure.answer)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _end(self, outcome: Outcome | Interrupted, work: Invocation) -> int:
-        """Finalize, or give the job back where another attempt is allowed."""
-        record = work.held.settled
-        may_call_again = (
-            self.settings.call_policy is CallPolicy.AT_LEAST_ONCE or not record.call_open
-        )
-        if isinstance(outcome, Interrupted):
-            if may_call_again:
-                await self._hand_over(work)
-                return HTTPStatus.SERVICE_UNAVAILABLE
-            outcome = Failed(error=CallOutcomeUnknown("stopped in the middle of a call"))
-        limits = self.settings.limits
-        if (
-            isinstance(outcome, Failed)
-            and outcome.error.retryable
-            and record.attempt < limits.max_attempts
-            and record.llm_calls < limits.max_llm_calls
-            and may_call_again
-        ):
-            await self._release(outcome.error, work)
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        await self._finalizer.finish(outcome, work.run, work.held, work.deadline, work.log)
-        return HTTPStatus.NO_CONTENT
-
-    async def _release(self, error: StepError, work: Invocation) -> None:
-        """Give the job back for another attempt, not before its backoff is over."""
-        now = self.clock.now()
-        asked = getattr(error, "retry_after", None) or timedelta(0)
-        not_before = now + asked + self._backoff(work.held.record.attempt)
-        await work.held.update(
-            lambda _: work.held.settled.release(
-                now=now, not_before=not_before, error=last_error(error)
-            )
-        )
-        work.log.warning(
-            Event.JOB_DEFERRED, error.message, code=error.code, notBefore=not_before
-        )
-
-    async def _hand_over(self, work: Invocation) -> None:
-        """Give the job back at once: whoever gets the next delivery goes on."""
-        now = self.clock.now()
-        await work.held.update(
-            lambda _: work.held.settled.release(now=now, not_before=now, error=None)
-        )
-        work.log.warning(Event.JOB_DEFERRED, "the instance is being stopped", notBefore=now)
-
-    def _backoff(self, attempt: int) -> timedelta:
-        """Full jitter below a bound that doubles with every attempt."""
-        longest = min(_FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
-        return timedelta(seconds=self.random.uniform(0, longest))
 
     async def _give_up(
         self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
@@ -295,13 +246,15 @@ class Executor:
             if report is not None
             else Failed(error=exhausted(view.record))
         )
+        await self._ending.forget_call(view.record, log, ended=False)
         try:
             await self._finalizer.finish(outcome, run, job, deadline, log, leased=False)
         except LeaseLost:
             log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
         return HTTPStatus.NO_CONTENT
 
-    async def _abandon(self, view: _View) -> None:
+    async def _abandon(self, view: _View, log: EventLogger) -> None:
+        await self._ending.forget_call(view.record, log, ended=False)
         try:
             await self._held(view).update(self._finalizer.abandoned)
         except LeaseLost:
@@ -330,11 +283,25 @@ class Executor:
         )
 
     @property
+    def _ending(self) -> Ending:
+        return Ending(
+            finalizer=self._finalizer,
+            background=self.background,
+            clock=self.clock,
+            random=self.random,
+            settings=self.settings,
+        )
+
+    @property
     def _worker(self) -> Work:
         return Work(
             objects=self.objects,
             caller=ModelCaller(
-                model=self.model, clock=self.clock, settings=self.settings, random=self.random
+                model=self.model,
+                background=self.background,
+                clock=self.clock,
+                settings=self.settings,
+                random=self.random,
             ),
             inputs=InputReader(
                 clock=self.clock, settings=self.settings, read_documents=self.read_documents

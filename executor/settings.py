@@ -31,6 +31,14 @@ class Backend(StrEnum):
     VERTEX = "vertex"
 
 
+class GeminiApi(StrEnum):
+    """Which of Gemini's two interfaces is called."""
+
+    GENERATE_CONTENT = "generate_content"  #: One request per call; nothing is stored.
+    #: Calls in the background, stored at the provider until their reports are.
+    INTERACTIONS = "interactions"
+
+
 class HashPolicy(StrEnum):
     """What to do when a schema's stored hash is not the one recomputed."""
 
@@ -55,6 +63,9 @@ class GeminiSettings:
     #: Another server that speaks the same protocol; the local environment's stand-in.
     base_url: str | None
     timeout_seconds: int
+    api: GeminiApi = GeminiApi.GENERATE_CONTENT
+    #: How long a call may be at work in the background, over all invocations.
+    background_timeout: timedelta = timedelta(hours=1)
     #: Last day of use by model name, None when open; an empty map allows every model.
     allowed_models: Mapping[str, date | None] = field(default_factory=dict)
 
@@ -157,6 +168,12 @@ def _gemini(reader: EnvironmentReader, environment: str) -> GeminiSettings:
         base_url=reader.text("GEMINI_BASE_URL", "") or None,
         # The Developer API refuses a server timeout of less than 10 seconds.
         timeout_seconds=reader.integer("GEMINI_TIMEOUT_SECONDS", 480, minimum=1, maximum=3_600),
+        api=reader.choice("GEMINI_API", GeminiApi, GeminiApi.GENERATE_CONTENT),
+        background_timeout=timedelta(
+            seconds=reader.integer(
+                "GEMINI_BACKGROUND_TIMEOUT_SECONDS", 3_600, minimum=1, maximum=86_400
+            )
+        ),
         allowed_models=allowed,
     )
 

@@ -14,8 +14,10 @@ from google.pubsub_v1.services.publisher import PublisherAsyncClient
 
 from executor.adapters.gcs import GcsObjects
 from executor.adapters.gemini import GeminiModel, make_client
+from executor.adapters.interactions import GeminiInteractions
+from executor.background import BackgroundCalls
 from executor.service import Executor
-from executor.settings import ExecutorSettings, read_settings
+from executor.settings import ExecutorSettings, GeminiApi, read_settings
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.adapters.pubsub import PubSubQueue
@@ -36,6 +38,19 @@ def make_model(configured: ExecutorSettings) -> GeminiModel:
     return GeminiModel(make_client(configured.gemini, configured.shared.project), SystemClock())
 
 
+def make_background(configured: ExecutorSettings) -> BackgroundCalls | None:
+    """Calls in the background, where the settings want them."""
+    gemini, clock = configured.gemini, SystemClock()
+    if gemini.api is not GeminiApi.INTERACTIONS:
+        return None
+    client = make_client(gemini, configured.shared.project)
+    return BackgroundCalls(
+        model=GeminiInteractions(client, clock),
+        clock=clock,
+        longest=gemini.background_timeout,
+    )
+
+
 @functools.cache
 def executor() -> Executor:
     """The executor of this process, made at the first request: gRPC wants its event loop."""
@@ -48,6 +63,7 @@ def executor() -> Executor:
         documents=FirestoreDocuments(firestore),
         objects=GcsObjects(_storage_client(shared.project)),
         model=make_model(configured),
+        background=make_background(configured),
         dead_letters=PubSubQueue(PublisherAsyncClient(), configured.dead_letter_topic),
         clock=clock,
         log=EventLogger(

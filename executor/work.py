@@ -56,6 +56,7 @@ class Work:
 
         Raises:
             WorkFailed: with the step's error.
+            AnswerPending: the model is still at work in the background.
             LeaseLost: another holder has the job.
         """
         try:
@@ -142,7 +143,7 @@ class Work:
 
     def _check_call_policy(self, work: Invocation) -> None:
         """Refuse a second call where the outcome of the first is not known."""
-        lost = work.held.lost_call
+        lost = work.held.lost_call and self.caller.resumable(work.held.settled) is None
         if lost and self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
             raise CallOutcomeUnknown("a former attempt ended in the middle of its call")
 

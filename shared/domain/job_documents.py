@@ -7,7 +7,7 @@ from typing import Any
 from shared.domain.attempts import Attempt, CallPurpose, ModelCall, OperatorAct
 from shared.domain.documents import DELETE, Create, DocumentRef, FieldPath, Update, Version
 from shared.domain.identifiers import ClaimId, RunId, StepId, job_id
-from shared.domain.jobs import JobRecord, JobState, LastError, Lease
+from shared.domain.jobs import BackgroundCall, JobRecord, JobState, LastError, Lease
 
 COLLECTION = "llm_jobs"
 
@@ -42,7 +42,7 @@ def job_document(record: JobRecord) -> dict[str, Any]:
 
 
 def _fields(record: JobRecord) -> dict[str, Any]:
-    lease, error = record.lease, record.last_error
+    lease, error, interaction = record.lease, record.last_error, record.interaction
     return {
         "runId": record.run_id,
         "stepId": record.step_id,
@@ -55,7 +55,7 @@ def _fields(record: JobRecord) -> dict[str, Any]:
         "llmCalls": record.llm_calls,
         "callOpen": record.call_open or None,
         "repairUsed": record.repair_used or None,
-        "interaction": record.interaction,
+        "interaction": interaction and _interaction_fields(interaction),
         "wakes": record.wakes or None,
         "inputDigest": record.input_digest,
         "lease": lease and {"owner": lease.owner, "expiresAt": lease.expires_at},
@@ -66,6 +66,10 @@ def _fields(record: JobRecord) -> dict[str, Any]:
         "history": [_attempt_fields(attempt) for attempt in record.history] or None,
         "operatorActs": [_act_fields(act) for act in record.operator_acts] or None,
     }
+
+
+def _interaction_fields(call: BackgroundCall) -> dict[str, Any]:
+    return {"id": call.id, "begunAt": call.begun_at, "inputDigest": call.input_digest}
 
 
 def _attempt_fields(attempt: Attempt) -> dict[str, Any]:
@@ -120,6 +124,7 @@ def parse_job_record(data: Mapping[str, Any]) -> JobRecord:
 
 def _record(data: Mapping[str, Any]) -> JobRecord:
     lease, error = data.get("lease"), data.get("lastError")
+    interaction = data.get("interaction")
     return JobRecord(
         run_id=RunId(data["runId"]),
         step_id=StepId(data["stepId"]),
@@ -132,7 +137,7 @@ def _record(data: Mapping[str, Any]) -> JobRecord:
         llm_calls=int(data["llmCalls"]),
         call_open=bool(data.get("callOpen", False)),
         repair_used=bool(data.get("repairUsed", False)),
-        interaction=data.get("interaction"),
+        interaction=interaction and _interaction(interaction),
         wakes=int(data.get("wakes", 0)),
         input_digest=data.get("inputDigest"),
         lease=lease and Lease(owner=lease["owner"], expires_at=_time(lease["expiresAt"])),
@@ -145,6 +150,12 @@ def _record(data: Mapping[str, Any]) -> JobRecord:
             OperatorAct(act=act["act"], at=_time(act["at"]), reason=act["reason"])
             for act in data.get("operatorActs", ())
         ),
+    )
+
+
+def _interaction(data: Mapping[str, Any]) -> BackgroundCall:
+    return BackgroundCall(
+        id=data["id"], begun_at=_time(data["begunAt"]), input_digest=data["inputDigest"]
     )
 
 

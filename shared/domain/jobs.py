@@ -96,6 +96,16 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackgroundCall:
+    """A model call at whose provider the answer waits, to be fetched by whoever has the job."""
+
+    id: str
+    begun_at: datetime
+    #: The digest of the inputs that it was begun with.
+    input_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """One claim of one step, and the work on it."""
 
@@ -116,8 +126,8 @@ class JobRecord:
     call_open: bool = False
     #: The one repair call of this claim was booked.
     repair_used: bool = False
-    #: A call begun in the background at the provider, whose answer can still be fetched.
-    interaction: str | None = None
+    #: The last booked call, once it has begun in the background and until it is settled.
+    interaction: BackgroundCall | None = None
     #: How often the sweep woke the job since its last lease.
     wakes: int = 0
     #: The digest of the effective inputs, once they were read.
@@ -221,6 +231,7 @@ class JobRecord:
             self,
             llm_calls=self.llm_calls + 1,
             call_open=True,
+            interaction=None,
             repair_used=self.repair_used or purpose is CallPurpose.REPAIR,
         )
 
@@ -230,15 +241,34 @@ class JobRecord:
 
     def call_cost_nothing(self) -> "JobRecord":
         """The record after a call that failed without anything to pay for."""
-        return replace(self, call_open=False)
+        return replace(self, call_open=False, interaction=None)
+
+    def begin_in_background(self, call: BackgroundCall) -> "JobRecord":
+        """The record that knows where the answer to the last booked call will be."""
+        return replace(self, interaction=call)
+
+    def lose_answer(self) -> "JobRecord":
+        """The record after a call whose answer cannot come any more, and may be billed."""
+        return replace(self, interaction=None)
 
     def note_inputs(self, digest: str) -> "JobRecord":
         """The record that knows what the report is made from."""
         return replace(self, input_digest=digest)
 
     def note_call(self, call: ModelCall) -> "JobRecord":
-        """The record that remembers this call in the present attempt."""
-        return self._with_attempt(self.history[-1].with_call(call)) if self.history else self
+        """The record that remembers this call: where it is known, or in the present attempt.
+
+        An answer fetched twice, by two attempts, is still one call on the bill.
+        """
+        known = [any(c.number == call.number for c in a.calls) for a in self.history]
+        if not any(known):
+            return (
+                self._with_attempt(self.history[-1].with_call(call)) if self.history else self
+            )
+        index = known.index(True)
+        history = list(self.history)
+        history[index] = history[index].with_call(call)
+        return replace(self, history=tuple(history))
 
     def note_stored(self, now: datetime) -> "JobRecord":
         """The record that remembers when the present attempt stored the report."""
@@ -259,6 +289,15 @@ class JobRecord:
             last_error=error or self.last_error,
             history=self._ended_history(now, error),
         )
+
+    def wait_for_answer(self, *, now: datetime, not_before: datetime) -> "JobRecord":
+        """The record given back while the model is at work, which counts as no attempt.
+
+        A long answer takes several leases, none of which failed. One that dies is never given
+        back, so it stays counted.
+        """
+        released = self.release(now=now, not_before=not_before, error=None)
+        return replace(released, attempt=self.attempt - 1)
 
     def close(
         self,

@@ -133,7 +133,7 @@ async def test_a_call_begins_at_once_and_is_fetched_when_its_answer_is_there(
 
 @pytest.mark.parametrize("backend", Backend)
 async def test_the_request_asks_for_a_stored_call_in_the_background(backend: Backend) -> None:
-    profile = {
+    profile: dict[str, Any] = {
         "temperature": 0.2,
         "topP": 0.9,
         "maxOutputTokens": 2048,
@@ -257,7 +257,7 @@ async def test_a_failed_call_is_an_error_of_ours(
     ids=lambda value: f"{value.kind}-{value.status}" if isinstance(value, FaultRule) else None,
 )
 async def test_a_call_that_cannot_begin_says_whether_it_may_be_billed(
-    rule: FaultRule, error: type[StepError], billed: bool
+    rule: FaultRule, error: type[StepError], *, billed: bool
 ) -> None:
     async with provider(rule) as gemini:
         with pytest.raises(error) as raised:
