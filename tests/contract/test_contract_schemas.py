@@ -37,7 +37,7 @@ from shared.domain.job_documents import (
     job_ref,
     parse_job_record,
 )
-from shared.domain.jobs import JobMove, JobRecord, JobState, LastError, Lease
+from shared.domain.jobs import BackgroundCall, JobMove, JobRecord, JobState, LastError, Lease
 from shared.domain.messages import JobMessage, MessageUnreadable, decode_job_message
 from shared.domain.profile import LlmProfile, StructuredOutput, ThinkingConfig, parse_profile
 from shared.domain.registry import (
@@ -267,7 +267,7 @@ FULL = JobRecord(
     llm_calls=1,
     call_open=True,
     repair_used=True,
-    interaction="i",
+    interaction=BackgroundCall(id="i", begun_at=NOW, input_digest="d"),
     wakes=1,
     input_digest="d",
     lease=Lease(owner="o", expires_at=NOW),
@@ -304,7 +304,7 @@ def test_the_job_records_fields_are_the_schemas() -> None:
     assert set(properties("llm_job")) == set(_fields(FULL)) == set(document)
     assert set(properties("llm_job", "$defs", "attempt")) == set(attempt)
     assert set(properties("llm_job", "$defs", "call")) == set(attempt["calls"][0])
-    for name in ("lease", "lastError"):
+    for name in ("lease", "lastError", "interaction"):
         assert set(properties("llm_job")[name]["properties"]) == set(document[name])
     [act] = document["operatorActs"]
     assert set(properties("llm_job")["operatorActs"]["items"]["properties"]) == set(act)
