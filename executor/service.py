@@ -34,6 +34,8 @@ from shared.domain.identifiers import RunId
 from shared.domain.job_documents import JobRecordInvalid, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord
 from shared.domain.messages import (
+    DEAD_LETTER_REASON,
+    REPLAY_OF,
     JobMessage,
     MessageUnreadable,
     OutgoingMessage,
@@ -42,8 +44,6 @@ from shared.domain.messages import (
 from shared.domain.trace import TRACEPARENT, parse_traceparent
 from shared.events import Event, EventLogger
 from shared.ports import Clock, DocumentStore, Queue, QueueUnavailable, StoreUnavailable
-
-_DEAD_LETTER_REASON = "workerReason"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,8 @@ class Executor:
             return await self._reject(delivery, str(problem), log)
         log = log.bind(runId=message.run_id, stepId=message.step_id)
         log.info(Event.JOB_RECEIVED)
+        if replay_of := delivery.attributes.get(REPLAY_OF):
+            log.info(Event.DEAD_LETTER_REPLAYED, replayOf=replay_of)
         try:
             return await self._handle_job(message, log)
         except (FirestoreUnavailable, FirestoreFinalizeFailed) as problem:
@@ -108,7 +110,7 @@ class Executor:
     async def _reject(self, delivery: Delivery, reason: str, log: EventLogger) -> int:
         """Keep what cannot be read where an operator finds it."""
         log.error(Event.JOB_REJECTED, reason, reason="unreadable")
-        attributes = {**delivery.attributes, _DEAD_LETTER_REASON: reason}
+        attributes = {**delivery.attributes, DEAD_LETTER_REASON: reason}
         letter = OutgoingMessage(data=delivery.data, attributes=attributes)
         try:
             await self.dead_letters.publish([letter], timeout_seconds=CALL_TIMEOUT_SECONDS)

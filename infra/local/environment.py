@@ -7,15 +7,14 @@ from the very bundles that would be deployed. Without, the same code runs embedd
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from google.cloud.firestore_v1.async_client import AsyncClient
-
 from infra.local.bundle import REPOSITORY
 from infra.local.embedded.environment import EmbeddedEnvironment
+from infra.local.emulator_clients import FIRESTORE_VARIABLE, firestore_client
 from infra.local.emulator_events import create_app as create_events_app
 from infra.local.emulator_events import register_trigger
 from infra.local.emulator_servers import running_emulators
@@ -43,7 +42,6 @@ from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
 _FIRESTORE, _PUBSUB = "Firestore emulator", "Pub/Sub emulator"
-_FIRESTORE_VARIABLE = "FIRESTORE_EMULATOR_HOST"
 
 
 class EmulatorsMissing(Exception):
@@ -150,7 +148,7 @@ def _choose(
     if embedded:
         return None
     # A Firestore emulator that runs already was not told where to deliver events.
-    usable = {name: value for name, value in environ.items() if name != _FIRESTORE_VARIABLE}
+    usable = {name: value for name, value in environ.items() if name != FIRESTORE_VARIABLE}
     found = find_emulators(usable, Path.home())
     if isinstance(found, Found):
         return found
@@ -311,25 +309,6 @@ async def _restart_after_crashes(child: ChildProcess) -> None:
         # It may be killed again before it is ready.
         with suppress(ProcessFailed):
             await child.restart()
-
-
-def firestore_client(host: str, project: str) -> AsyncClient:
-    """A client of the emulator at host:port."""
-    with _set(_FIRESTORE_VARIABLE, host):
-        return AsyncClient(project=project)
-
-
-@contextmanager
-def _set(name: str, value: str) -> Iterator[None]:
-    # The client takes the emulator's address from this process's environment alone.
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
 
 
 def _empty_logs(folder: Path) -> None:

@@ -15,7 +15,8 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from executor.ports import ObjectStore
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.embedded.objects import EmbeddedObjects
-from infra.local.environment import LocalEnvironment, firestore_client
+from infra.local.emulator_clients import firestore_client
+from infra.local.environment import LocalEnvironment
 from infra.local.objects import ObjectFolder
 from infra.local.state_file import EnvironmentState, read_state
 from infra.ops.options import DEFAULT_DATABASE, Where

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from infra.ops import console_cli, report_cli, runs_cli, steps_cli
+from infra.ops import console_cli, dead_letters_cli, report_cli, runs_cli, steps_cli
 from infra.ops.options import DATA_DIR
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(runs_cli.app, name="runs")
 app.add_typer(steps_cli.app, name="steps")
 app.add_typer(report_cli.app, name="report")
+app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.command(epilog="Example: `worker-llm console --project my-project --port 8080`")(
     console_cli.console
 )

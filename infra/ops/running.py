@@ -24,6 +24,7 @@ from infra.local.scenario.model import Scenario
 from infra.local.state_file import AlreadyUp
 from infra.ops.connection import NotConnected
 from infra.ops.console.serving import console_of
+from infra.ops.dead_letter_box import BoxUnavailable
 from infra.ops.operator_acts import ActRefused
 from infra.ops.run_reading import NotFound
 from infra.ops.step_logs import LogsUnavailable
@@ -34,6 +35,7 @@ from shared.settings import SettingsInvalid
 _EXPLAINED = (
     ActRefused,
     AlreadyUp,
+    BoxUnavailable,
     BundleError,
     EmulatorsMissing,
     EmulatorUnreachable,

@@ -18,6 +18,10 @@ from shared.domain.identifiers import (
 )
 
 SCHEMA_VERSION = 1
+#: The attribute in which the executor says why it could not read a message.
+DEAD_LETTER_REASON = "workerReason"
+#: The attribute in which a replayed message says which dead letter it was.
+REPLAY_OF = "replayOf"
 #: Far above what the ids can take; a larger message was not written by the dispatcher.
 MAX_MESSAGE_BYTES = 8_192
 

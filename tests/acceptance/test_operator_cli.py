@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from infra.local.environment import firestore_client
+from infra.local.emulator_clients import firestore_client
 from infra.local.objects import ObjectFolder
 from infra.local.state_file import EnvironmentState, claimed, publish_state
 from infra.ops.main import app

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from infra.local.cloud_events import Document, document_event
-from infra.local.environment import firestore_client
+from infra.local.emulator_clients import firestore_client
 from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
 from infra.local.relay import Relay
 from infra.local.scenario.single import single_report_run

@@ -18,7 +18,7 @@ from dispatcher.sweep import Sweep
 from dispatcher.sweep_plan import Outcome
 from infra.local.cloud_events import Document, document_event
 from infra.local.embedded.queue import KeptMessages
-from infra.local.environment import firestore_client
+from infra.local.emulator_clients import firestore_client
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
 from shared.domain.documents import Create, DocumentRef, Snapshot

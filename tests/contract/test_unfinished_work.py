@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.local.embedded.documents import EmbeddedDocuments
-from infra.local.environment import firestore_client
+from infra.local.emulator_clients import firestore_client
 from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
 from shared.domain.documents import Create, DocumentRef, Snapshot
 from shared.ports import DocumentStore, UnfinishedWork
