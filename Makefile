@@ -68,6 +68,7 @@ bundles: $(READY) ## Write the source archives that Terraform deploys
 	@$(BIN)/worker-llm bundle executor --out build/executor.zip
 
 docs-generated: $(READY) ## Bring the generated pages of the docs up to date
+	@$(BIN)/python -m infra.docs
 	@$(BIN)/python -m tests.model_faults_page
 
 clean: ## Remove what the other targets made

@@ -48,6 +48,13 @@ def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
         SettingsInvalid: naming every bad variable.
     """
     reader = EnvironmentReader(environ)
+    settings = settings_from(reader)
+    reader.finish()
+    return settings
+
+
+def settings_from(reader: EnvironmentReader) -> DispatcherSettings:
+    """The settings, right or wrong: the reader knows what is wrong with them."""
     shared = read_shared(reader)
     jobs_topic = topic_path(shared.project, reader.text("JOBS_TOPIC"))
     sweep = SweepSettings(
@@ -57,7 +64,6 @@ def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
         max_pages=reader.integer("SWEEP_MAX_PAGES", 100, minimum=1, maximum=10_000),
     )
     queued_seconds = reader.integer("QUEUED_SECONDS", 60, minimum=1, maximum=900)
-    reader.finish()
     return DispatcherSettings(
         shared=shared,
         jobs_topic=jobs_topic,

@@ -119,6 +119,13 @@ def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
         SettingsInvalid: naming every bad variable.
     """
     reader = EnvironmentReader(environ)
+    settings = settings_from(reader)
+    reader.finish()
+    return settings
+
+
+def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
+    """The settings, right or wrong: the reader knows what is wrong with them."""
     shared = read_shared(reader)
     bucket = reader.text("ARTIFACTS_BUCKET")
     settings = ExecutorSettings(
@@ -144,7 +151,6 @@ def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
         "INVOCATION_TIMEOUT_SECONDS must be at least GEMINI_TIMEOUT_SECONDS"
         " + FINALIZE_BUDGET_SECONDS",
     )
-    reader.finish()
     return settings
 
 

@@ -33,9 +33,12 @@ class EnvironmentReader:
 
     environ: Mapping[str, str]
     problems: list[str] = field(default_factory=list)
+    #: Every variable that was asked for, with its default; None where it is required.
+    asked: dict[str, str | None] = field(default_factory=dict)
 
     def text(self, name: str, default: str | None = None) -> str:
         """A string; required unless there is a default."""
+        self.asked[name] = default
         value = self.environ.get(name, "").strip()
         if value:
             return value
