@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format up lock docs-generated bench setup terraform bundles clean
+.PHONY: help demo test browser pictures check format up lock docs-generated bench setup terraform bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,15 @@ demo: $(READY) ## Run the main job end to end and print what became of every ste
 up: $(READY) ## Start the local environment and keep it running until Ctrl-C
 	@$(BIN)/worker-llm up
 
-test: $(READY) ## Run all tests
+browser: ## Install Debian's chromium for the browser tests, unless there is one
+	@command -v chromium chromium-browser google-chrome "$$CHROMIUM" >/dev/null \
+	|| { command -v apt-get >/dev/null && apt-get install --yes --quiet chromium >/dev/null; } \
+	|| echo "no chromium: the browser tests are left out. Install it (Debian: as root, make browser), or name it in CHROMIUM" >&2
+
+pictures: $(READY) browser ## Take the docs' pictures of the console again
+	@UPDATE_PICTURES=1 $(BIN)/python -m pytest --quiet tests/browser
+
+test: $(READY) browser ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 check: $(READY) ## Format, lint, strict types, import contracts

@@ -1,0 +1,258 @@
+"""What an operator does in the browser, from the first look to a mended step.
+
+One environment and one browser serve all of it: starting them is what takes the time.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from infra.local.demo import seed
+from infra.local.environment import LocalEnvironment, local_environment
+from infra.local.scenario import build_scenario, single_report_run
+from infra.local.scenario.model import Scenario
+from infra.ops.console.serving import console_of
+from shared.domain.documents import DocumentRef, Update
+
+LIVE = "20260106-090000_ETHUSD_live"
+HANGING = "20260106-100000_SOLUSD_hang"
+HOSTILE = "20260106-110000_XRPUSD_evil"
+STEP = "llm_report_1d"
+SAYS = (
+    "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
+    "[sign in](https://evil.example/) ![](https://evil.example/pixel.png)"
+)
+#: A loaded machine is slow; nothing here is measured.
+PATIENCE = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operated:
+    """A running environment, and the browser window that looks at it."""
+
+    environment: LocalEnvironment
+    page: Page
+    url: str
+    pictures: Path
+    #: Everything that the window asked for.
+    requests: list[str]
+
+    async def open(self, path: str) -> None:
+        """Go to a page of the console."""
+        await self.page.goto(self.url + path)
+
+    async def show(self, name: str) -> None:
+        """Keep a picture of the window in both color schemes, and check it for everyone."""
+        schemes: Sequence[Literal["dark", "light"]] = ("dark", "light")
+        for scheme in schemes:
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.accessible()
+        await self.page.screenshot(path=self.pictures / f"console_{name}.png", full_page=True)
+
+    async def accessible(self) -> None:
+        """Find nothing that keeps somebody out (https://github.com/dequelabs/axe-core)."""
+        result = await Axe().run(self.page)
+        found = [(rule["id"], rule["nodes"][0]["html"]) for rule in _violations(result)]
+        assert found == []
+
+    async def begin(
+        self, run_id: str, *, status: str = "READY", fault: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a run of one report, as the orchestrator does."""
+        document, objects = single_report_run(bucket=self.environment.bucket, run_id=run_id)
+        document["steps"][STEP]["status"] = status
+        if fault is not None:
+            await self.fault({"contains": run_id.split("_")[1], **fault})
+        await seed(self.environment, _only(document, objects))
+
+    async def fault(self, rule: Mapping[str, Any]) -> None:
+        """Have the stand-in misbehave in the next call."""
+        control = self.environment.addresses["Gemini stand-in"] + "/control/faults"
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            (await client.post(control, json=[rule])).raise_for_status()
+
+    async def step(self, run_id: str) -> Mapping[str, Any]:
+        """How the report step of a run stands in the documents."""
+        return dict((await self._run(run_id))[1]["steps"][STEP])
+
+    async def set_ready(self, run_id: str) -> None:
+        """Do the orchestrator's part."""
+        version, _ = await self._run(run_id)
+        ref = DocumentRef("flow_runs", run_id)
+        write = Update(ref=ref, changes={("steps", STEP, "status"): "READY"}, guard=version)
+        await self.environment.documents.commit([write], timeout_seconds=10)
+
+    async def _run(self, run_id: str) -> tuple[Any, Mapping[str, Any]]:
+        ref = DocumentRef("flow_runs", run_id)
+        [run] = await self.environment.documents.read([ref], timeout_seconds=10)
+        assert run is not None
+        return run.version, run.data
+
+
+def _violations(result: Any) -> Sequence[Mapping[str, Any]]:
+    return list(result.response["violations"])
+
+
+def _only(document: dict[str, Any], objects: Sequence[Any]) -> Scenario:
+    runs = {document["runId"]: document}
+    return Scenario(prompts={}, schemas={}, objects=objects, runs=runs, expectations=[])
+
+
+@asynccontextmanager
+async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIterator[Operated]:
+    async with (
+        local_environment(embedded=None, data_dir=data_dir, say=print) as environment,
+        console_of(environment, data_dir) as link,
+        await browser.new_context(viewport={"width": 1280, "height": 800}) as context,
+    ):
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE)
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("dialog", lambda dialog: requests.append(f"dialog: {dialog.message}"))
+        await page.goto(link)
+        url = link.partition("/?")[0]
+        yield Operated(
+            environment=environment, page=page, url=url, pictures=pictures, requests=requests
+        )
+
+
+@pytest.mark.timeout(400)
+async def test_an_operator_sees_follows_and_mends_a_run_in_the_browser(
+    browser: Browser, tmp_path: Path, pictures: Path
+) -> None:
+    expect.set_options(timeout=PATIENCE)
+    async with operated(browser, tmp_path / "data", pictures) as operator:
+        await the_key_has_left_the_address_bar(operator)
+        await a_run_appears_without_a_reload(operator)
+        await a_run_goes_live_from_ready_to_a_rendered_report(operator)
+        await a_failed_step_leads_to_its_runbook(operator)
+        await a_hanging_step_is_cancelled_and_run_again(operator)
+        await hostile_report_text_stays_inert(operator)
+        await the_keyboard_alone_is_enough(operator)
+        await the_usage_is_plotted(operator)
+
+    assert not [url for url in operator.requests if not url.startswith(operator.url)]
+
+
+async def the_key_has_left_the_address_bar(operator: Operated) -> None:
+    await expect(operator.page).to_have_url(operator.url + "/")
+    await expect(operator.page.get_by_text("No runs yet")).to_be_visible()
+    await operator.accessible()
+
+
+async def a_run_appears_without_a_reload(operator: Operated) -> None:
+    scenario = await asyncio.to_thread(build_scenario, bucket=operator.environment.bucket)
+    await seed(operator.environment, scenario)
+
+    wanting = operator.page.get_by_role("heading", name="4 steps want you")
+    await expect(wanting).to_be_visible()
+    row = operator.page.get_by_role("row", name="GOOG_demo")
+    await expect(row).to_contain_text("6 succeeded")
+    await operator.show("runs")
+
+
+async def a_run_goes_live_from_ready_to_a_rendered_report(operator: Operated) -> None:
+    page = operator.page
+    await operator.begin(LIVE, status="PENDING", fault={"kind": "drip", "seconds": 4.0})
+    await operator.open(f"/runs/{LIVE}")
+    node = page.get_by_role("link", name=re.compile(f"^{STEP}, "))
+    await expect(node).to_contain_text("PENDING")
+
+    await operator.set_ready(LIVE)
+
+    await expect(node).to_contain_text("RUNNING")
+    await expect(page.get_by_text("Attempt 1 is at work.")).to_be_visible()
+    await expect(node).to_contain_text("SUCCEEDED")
+    # What a screen reader was told.
+    await expect(page.get_by_role("status")).to_contain_text(f"{STEP} is now SUCCEEDED")
+    await expect(page.get_by_role("img", name=re.compile("model, report call"))).to_be_visible()
+    await node.click()
+    report = page.get_by_role("article", name="The report")
+    await expect(report.get_by_role("heading").first).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile("^Chart: "))).to_be_visible()
+    await operator.open("/runs/20260105-090000_GOOG_demo")
+    await operator.show("run")
+    await operator.open("/runs/20260105-090000_GOOG_demo/steps/llm_report_1d")
+    await operator.page.wait_for_load_state("networkidle")
+    await operator.show("step")
+
+
+async def a_failed_step_leads_to_its_runbook(operator: Operated) -> None:
+    page = operator.page
+    await operator.open("/")
+    await page.get_by_role("link", name="llm_report_unknown_prompt").click()
+    await expect(page.get_by_role("heading", name="PROMPT_NOT_FOUND")).to_be_visible()
+    await expect(page.get_by_text("Publish it, or correct")).to_be_visible()
+    await operator.show("failed")
+
+    await page.get_by_role("link", name="Runbook of PROMPT_NOT_FOUND").click()
+
+    await expect(page).to_have_url(operator.url + "/errors#PROMPT_NOT_FOUND")
+    await expect(page.get_by_role("heading", name="PROMPT_NOT_FOUND")).to_be_in_viewport()
+    await operator.accessible()
+
+
+async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
+    page = operator.page
+    await operator.begin(HANGING, fault={"kind": "hang"})
+    await operator.open(f"/runs/{HANGING}/steps/{STEP}")
+    await expect(page.get_by_text("Attempt 1 is at work.")).to_be_visible()
+
+    await page.get_by_role("link", name="Cancel this step…").click()
+    await operator.show("cancel")
+    await page.get_by_label("Why?").fill("the chart is wrong")
+    await page.get_by_role("button", name="Cancel the step").click()
+
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("CANCELLED")
+    await expect(page.get_by_text("the chart is wrong")).to_be_visible()
+    assert (await operator.step(HANGING))["status"] == "CANCELLED"
+
+    await page.get_by_role("link", name="Rerun this step…").click()
+    await page.get_by_role("button", name="Run it again").click()
+
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCEEDED")
+    assert (await operator.step(HANGING))["status"] == "SUCCEEDED"
+
+
+async def hostile_report_text_stays_inert(operator: Operated) -> None:
+    page = operator.page
+    await operator.begin(HOSTILE, fault={"kind": "none", "says": SAYS})
+    await operator.open(f"/runs/{HOSTILE}/steps/{STEP}")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCEEDED")
+    report = page.get_by_role("article", name="The report")
+
+    await expect(report).to_contain_text("<script>window.pwned=1</script>")
+    await expect(report.locator("script, img, a, iframe, form")).to_have_count(0)
+    assert await page.evaluate("window.pwned") is None
+    await operator.accessible()
+
+
+async def the_keyboard_alone_is_enough(operator: Operated) -> None:
+    page = operator.page
+    await operator.open("/")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="llm_report_candles_too_large")).to_be_focused()
+    await page.keyboard.press("Enter")
+
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("FAILED")
+
+
+async def the_usage_is_plotted(operator: Operated) -> None:
+    await operator.open("/usage")
+    bars = operator.page.get_by_role("img", name=re.compile("gemini-.*tokens"))
+    await expect(bars.first).to_be_visible()
+    await operator.show("usage")
