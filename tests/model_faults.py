@@ -3,8 +3,8 @@
 `docs/reference/model-faults.md` is generated from it; see tests/model_faults_page.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -49,6 +49,8 @@ class Row:
     cut_off: int = 0
     #: `outputs.execution.llm.finishReason`; None when no answer with one came.
     finish_reason: str | None = None
+    #: Settings that differ from the defaults.
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def _rule(kind: FaultKind, times: int = ALWAYS, **fields: Any) -> FaultRule:
@@ -305,6 +307,50 @@ _BLOCKS = [
     _broken_off("A_REASON_OF_NEXT_YEAR"),
 ]
 
+_ONCE = {"CALL_POLICY": "at_most_once"}
+_AT_MOST_ONCE = [
+    Row(
+        fault="no answer at all",
+        rules=[_rule(FaultKind.HANG)],
+        code=ErrorCode.CALL_OUTCOME_UNKNOWN,
+        message="call 1: no answer in time: TimeoutError",
+        cut_off=1,
+        environ=_ONCE,
+    ),
+    Row(
+        fault="connection reset after the model answered",
+        rules=[_rule(FaultKind.RESET_AFTER_ANSWER)],
+        code=ErrorCode.CALL_OUTCOME_UNKNOWN,
+        message="call 1: the transport failed: ReadError",
+        environ=_ONCE,
+    ),
+    Row(
+        fault="503, once",
+        rules=[_rule(FaultKind.STATUS, 1)],
+        retryable=True,
+        report_calls=2,
+        finish_reason="STOP",
+        environ=_ONCE,
+    ),
+    Row(
+        fault="429 for a minute's quota, its delay is an hour",
+        rules=[_rule(FaultKind.RATE_LIMIT, 1, seconds=3600.0)],
+        retryable=True,
+        report_calls=2,
+        deliveries=2,
+        wait=Wait.ONE_HOUR,
+        finish_reason="STOP",
+        environ=_ONCE,
+    ),
+    Row(
+        fault="JSON that breaks the schema, then a proper one",
+        rules=[_rule(FaultKind.WRONG_SCHEMA, 1)],
+        repair_calls=1,
+        finish_reason="STOP",
+        environ=_ONCE,
+    ),
+]
+
 #: The rows by the heading that they stand under.
 TABLE = {
     "The network": _NETWORK,
@@ -313,5 +359,6 @@ TABLE = {
     "The provider refuses": _REFUSALS,
     "The answer cannot be used": _ANSWERS,
     "The provider blocks or breaks off": _BLOCKS,
+    "With `CALL_POLICY=at_most_once`": _AT_MOST_ONCE,
 }
-ROWS = [row for rows in TABLE.values() for row in rows]
+ROWS = {f"{head}: {row.fault}": row for head, rows in TABLE.items() for row in rows}

@@ -17,9 +17,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from google.genai import Client
+
 from executor.adapters.gemini import GeminiModel, make_client
+from executor.adapters.interactions import GeminiInteractions
+from executor.background import BackgroundCalls
 from executor.service import Executor
-from executor.settings import read_settings
+from executor.settings import GeminiApi, GeminiSettings, read_settings
 from infra.local.cloud_events import Document as CloudDocument
 from infra.local.embedded.environment import EmbeddedEnvironment, Stages, _dispatcher
 from infra.local.embedded.objects import EmbeddedObjects
@@ -186,12 +190,13 @@ class _Stage:
     def _executor(self) -> Executor:
         environment = self.environment
         settings = read_settings(environment.environ)
-        model = GeminiModel(make_client(settings.gemini, settings.shared.project), self.clock)
-        environment.resources.push_async_callback(model.aclose)
+        client = make_client(settings.gemini, settings.shared.project)
+        environment.resources.push_async_callback(client.aio.aclose)
         return Executor(
             documents=environment.worker_documents,
             objects=EmbeddedObjects(environment.folder),
-            model=model,
+            model=GeminiModel(client, self.clock),
+            background=self._background(client, settings.gemini),
             dead_letters=environment.dead_letters,
             clock=self.clock,
             log=environment.logger("executor", settings.shared),
@@ -199,6 +204,12 @@ class _Stage:
             new_id=lambda: uuid.uuid4().hex,
             random=NoJitter(),
         )
+
+    def _background(self, client: Client, gemini: GeminiSettings) -> BackgroundCalls | None:
+        if gemini.api is not GeminiApi.INTERACTIONS:
+            return None
+        model = GeminiInteractions(client, self.clock)
+        return BackgroundCalls(model=model, clock=self.clock, longest=gemini.background_timeout)
 
     async def claim(self) -> None:
         """Seed everything, and let the dispatcher answer the run's event."""

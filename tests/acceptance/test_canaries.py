@@ -55,9 +55,8 @@ def _object(seed: SeedObject) -> SeedObject:
 
 async def run(row: Row, folder: Path) -> Ended:
     rules = [replace(rule, says=MODEL) for rule in row.rules]
-    return await drive(
-        folder, rules, seeded=planted(), environ={"GEMINI_API_KEY": KEY}, keep_calls=True
-    )
+    environ = {**row.environ, "GEMINI_API_KEY": KEY}
+    return await drive(folder, rules, seeded=planted(), environ=environ, keep_calls=True)
 
 
 def left_behind(ended: Ended) -> Iterator[tuple[str, str]]:
@@ -80,7 +79,7 @@ def _data(message: Mapping[str, Any]) -> str:
     return base64.b64decode(message["data"]).decode()
 
 
-@pytest.mark.parametrize("row", [SUCCESS, *ROWS], ids=lambda row: row.fault)
+@pytest.mark.parametrize("row", [SUCCESS, *ROWS.values()], ids=["success", *ROWS])
 async def test_a_canary_shows_nowhere_but_in_a_report_s_output(
     row: Row,
     tmp_path: Path,
@@ -90,8 +89,34 @@ async def test_a_canary_shows_nowhere_but_in_a_report_s_output(
     with caplog.at_level(logging.DEBUG):
         ended = await run(row, tmp_path)
 
+    assert found_in(ended, caplog, capfd) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [SUCCESS, *(row for row in ROWS.values() if not row.cut_off and not row.environ)],
+    ids=lambda row: row.fault,
+)
+async def test_a_canary_shows_nowhere_with_calls_in_the_background(
+    row: Row,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    background = replace(row, environ={"GEMINI_API": "interactions"})
+
+    with caplog.at_level(logging.DEBUG):
+        ended = await run(background, tmp_path)
+
+    assert found_in(ended, caplog, capfd) == []
+
+
+def found_in(
+    ended: Ended, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> list[tuple[str, str]]:
+    """Where a canary shows, and which."""
     printed = capfd.readouterr()
-    found = [
+    return [
         (place, secret)
         for place, text in [
             *left_behind(ended),
@@ -102,7 +127,6 @@ async def test_a_canary_shows_nowhere_but_in_a_report_s_output(
         for secret in SECRETS
         if secret in text
     ]
-    assert found == []
 
 
 def _with_candles(data: bytes) -> Seeds:

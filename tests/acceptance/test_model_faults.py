@@ -13,12 +13,32 @@ from tests.model_stage import Ended, drive
 ACKNOWLEDGED, AGAIN = 204, 503
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 async def test_a_fault_of_the_model_ends_as_the_table_says(row: Row, tmp_path: Path) -> None:
     began = datetime.now(UTC)  # noqa: TID251 - the harness runs on this machine's time
 
-    ended = await drive(tmp_path, row.rules)
+    ended = await drive(tmp_path, row.rules, environ=row.environ)
 
+    check(row, ended, began)
+
+
+VERTEX = {"GEMINI_BACKEND": "vertex", "GEMINI_LOCATION": "europe-west4"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for name, row in ROWS.items() if name.startswith(("A quota", "The provider ref"))],
+    ids=lambda row: row.fault,
+)
+async def test_vertex_ends_a_step_as_the_developer_api_does(row: Row, tmp_path: Path) -> None:
+    began = datetime.now(UTC)  # noqa: TID251 - the harness runs on this machine's time
+
+    ended = await drive(tmp_path, row.rules, environ=VERTEX)
+
+    check(row, ended, began)
+
+
+def check(row: Row, ended: Ended, began: datetime) -> None:
     assert ended.calls.received.total() == row.report_calls + row.repair_calls
     assert purposes(ended) == Counter(report=row.report_calls, repair=row.repair_calls)
     assert ended.statuses == [AGAIN] * (row.deliveries - 1) + [ACKNOWLEDGED]
