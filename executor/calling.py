@@ -9,6 +9,7 @@ from random import Random
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from executor.background import BackgroundCalls
+from executor.charging import Charges
 from executor.invocation import Invocation
 from executor.ports import LanguageModel, ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings
@@ -43,6 +44,7 @@ class ModelCaller:
     clock: Clock
     settings: ExecutorSettings
     random: Random
+    charges: Charges
 
     async def ask(
         self, request: ModelRequest, purpose: CallPurpose, work: Invocation
@@ -112,8 +114,16 @@ class ModelCaller:
         )
         # A repair comes after an answer: what the record then knows of is that one's call.
         begun = self.resumable(work.held.settled) if purpose is CallPurpose.REPORT else None
-        call = self._resumed(begun, work) if begun else await self._booked(purpose, work)
+        if begun:
+            reservation = self.charges.standing(request, begun, work)
+            call = self._resumed(begun, work)
+        else:
+            self._check_budget(work)
+            reservation = await self.charges.reserve(request, work)
+            call = await self._booked(purpose, work)
         name = request.profile.model_name
+        call = replace(call, model_name=name)
+        work.held.note(_noted(call))
         work.log.info(
             Event.LLM_REQUEST_STARTED, modelName=name, call=call.number, resumed=bool(begun)
         )
@@ -121,7 +131,9 @@ class ModelCaller:
             answer = await self._answer(begun, request, work, seconds)
         except StepError as error:
             self._ended(replace(call, code=str(error.code)), work, error)
-            if not _maybe_billed(error):
+            maybe_billed = _maybe_billed(error)
+            await self.charges.failed(reservation, work, maybe_billed=maybe_billed)
+            if not maybe_billed:
                 work.held.note(JobRecord.call_cost_nothing)
                 raise
             work.held.note(JobRecord.lose_answer)
@@ -137,21 +149,19 @@ class ModelCaller:
             ),
             work,
         )
+        await self.charges.answered(reservation, answer, work)
         return answer
 
     async def _booked(self, purpose: CallPurpose, work: Invocation) -> ModelCall:
         """One more call, counted before it begins."""
-        self._check_budget(work)
         former = work.held.settled.interaction
         await work.held.book_llm_call(purpose)
         if former and self.background:
             answered = purpose is CallPurpose.REPAIR
             await self.background.forget(former, work.log, ended=answered)
-        call = ModelCall(
+        return ModelCall(
             number=work.held.settled.llm_calls, purpose=purpose, started_at=self.clock.now()
         )
-        work.held.note(_noted(call))
-        return call
 
     def _resumed(self, begun: BackgroundCall, work: Invocation) -> ModelCall:
         """The call that was booked last, by this attempt or a former one."""

@@ -17,6 +17,7 @@ from executor.ports import (
     StoredObject,
 )
 from executor.prompt import PreviousReportText
+from executor.receipt import SourceDigest
 from executor.settings import Limits
 from executor.strict_json import NotJson, parse_strict_json
 from shared.domain.artifacts import GcsUri
@@ -43,17 +44,6 @@ def _too_large_together(
         f"{kind}: {sum(sizes)} bytes in {len(sizes)} objects, at most {limit} are allowed"
         f" ({variable})"
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceDigest:
-    """Which bytes a source had when it was read, and what they were read for."""
-
-    role: str
-    uri: GcsUri
-    generation: int
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from executor.intake import Idle, nothing_to_work_on
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.outcome import Outcome, Succeeded, finalize_writes
+from executor.prices import PriceTable
 from shared.domain.deadline import Deadline
 from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import FirestoreFinalizeFailed
@@ -43,6 +44,7 @@ class Finalizer:
     clock: Clock
     random: Random
     keep_for: timedelta
+    prices: PriceTable = field(default_factory=dict)
 
     async def finish(
         self,
@@ -74,6 +76,7 @@ class Finalizer:
                 job_version=job.version,
                 now=self.clock.now(),
                 keep_for=self.keep_for,
+                prices=self.prices,
             )
             try:
                 await self.documents.commit(writes, timeout_seconds=CALL_TIMEOUT_SECONDS)

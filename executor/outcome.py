@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from executor.accounting import accounting
 from executor.ports import ModelAnswer
+from executor.prices import NO_PRICES, PriceTable
 from shared.domain.artifacts import CONTENT_TYPE, GcsUri
 from shared.domain.documents import FieldPath, Snapshot, Version, Write
 from shared.domain.errors import StepError
@@ -59,11 +61,15 @@ def finalize_writes(
     job_version: Version,
     now: datetime,
     keep_for: timedelta,
+    prices: PriceTable = NO_PRICES,
 ) -> tuple[Write, ...]:
     """One commit: the step's outcome, and the closing of its job; see `ending_writes`."""
     outputs: dict[FieldPath, Any] = {}
     if outcome.answer is not None:
         outputs[_execution("llm")] = _llm(outcome.answer, job.llm_calls)
+    taken = accounting(job, prices)
+    if taken is not None:
+        outputs[_execution("accounting")] = taken
     if isinstance(outcome, Succeeded):
         outputs.update(_success(outcome))
     return ending_writes(

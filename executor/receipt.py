@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from executor.context import SourceDigest
-from shared.domain.artifacts import INPUT_DIGEST_KEY, INPUT_RECEIPT_KEY
+from shared.domain.artifacts import INPUT_DIGEST_KEY, INPUT_RECEIPT_KEY, GcsUri
 from shared.domain.canonical import canonical_hash
 from shared.domain.identifiers import PromptId
 from shared.domain.profile import LlmProfile
@@ -15,6 +14,17 @@ from shared.domain.registry import Prompt
 #: Object metadata may have 8 KiB (https://cloud.google.com/storage/quotas), and a step may
 #: name two hundred objects.
 _SHORT_HASH_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDigest:
+    """Which bytes a source had when it was read, and what they were read for."""
+
+    role: str
+    uri: GcsUri
+    generation: int
+    sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,14 @@ from typing import assert_never
 
 from executor.background import AnswerPending, BackgroundCalls
 from executor.calling import ModelCaller
+from executor.charging import Charges
 from executor.ending import Ending
 from executor.finalizing import Finalizer
 from executor.inputs import InputReader
 from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proceed, decide
 from executor.invocation import Invocation
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
+from executor.ledger import SpendLedger
 from executor.outcome import Failed, Interrupted, Outcome, Pending, Succeeded
 from executor.ports import LanguageModel, ObjectStore
 from executor.push import Delivery, PushUnreadable, parse_push
@@ -304,6 +306,7 @@ class Executor:
                 clock=self.clock,
                 settings=self.settings,
                 random=self.random,
+                charges=Charges(ledger=self._ledger),
             ),
             inputs=InputReader(
                 clock=self.clock, settings=self.settings, read_documents=self.read_documents
@@ -321,6 +324,20 @@ class Executor:
             clock=self.clock,
             random=self.random,
             keep_for=self.settings.limits.keep_closed_jobs,
+            prices=self.settings.prices,
+        )
+
+    @property
+    def _ledger(self) -> SpendLedger | None:
+        """None without a ceiling: then spending costs no database call."""
+        if not self.settings.ceilings:
+            return None
+        return SpendLedger(
+            documents=self.documents,
+            clock=self.clock,
+            random=self.random,
+            prices=self.settings.prices,
+            ceilings=self.settings.ceilings,
         )
 
     def _run_ref(self, run_id: RunId) -> DocumentRef:

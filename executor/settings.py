@@ -8,6 +8,15 @@ from enum import StrEnum
 
 from pydantic import SecretStr
 
+from executor.prices import (
+    NO_PRICES,
+    MicroUsd,
+    PricesInvalid,
+    PriceTable,
+    parse_prices,
+    parse_usd,
+)
+from executor.spend import Ceilings
 from shared.domain.artifacts import normalize_prefix
 from shared.settings import (
     KEEP_CLOSED_JOBS,
@@ -110,6 +119,9 @@ class ExecutorSettings:
     hash_policy: HashPolicy
     call_policy: CallPolicy
     limits: Limits
+    #: Without a price, a step's cost is not stated.
+    prices: PriceTable
+    ceilings: Ceilings
 
 
 def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
@@ -144,6 +156,16 @@ def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
         hash_policy=reader.choice("SCHEMA_HASH_POLICY", HashPolicy, HashPolicy.WARN),
         call_policy=reader.choice("CALL_POLICY", CallPolicy, CallPolicy.AT_LEAST_ONCE),
         limits=_limits(reader),
+        prices=_prices(reader),
+        ceilings=Ceilings(
+            per_run=_ceiling(reader, "MAX_RUN_COST_USD"),
+            per_day=_ceiling(reader, "MAX_DAY_COST_USD"),
+        ),
+    )
+    priced = all(name in settings.prices for name in settings.gemini.allowed_models)
+    reader.require(
+        not settings.ceilings or (bool(settings.prices) and priced),
+        "MODEL_PRICES must have every model of GEMINI_ALLOWED_MODELS, as a cost ceiling is set",
     )
     reader.require(
         settings.gemini.timeout_seconds + settings.finalize_seconds
@@ -212,6 +234,23 @@ def _limits(reader: EnvironmentReader) -> Limits:
         lease=timedelta(seconds=lease),
         renew_every=timedelta(seconds=renew),
     )
+
+
+def _prices(reader: EnvironmentReader) -> PriceTable:
+    try:
+        return parse_prices(reader.text("MODEL_PRICES", "{}"))
+    except PricesInvalid as problem:
+        reader.require(False, f"MODEL_PRICES: {problem}")
+        return NO_PRICES
+
+
+def _ceiling(reader: EnvironmentReader, name: str) -> MicroUsd | None:
+    text = reader.text(name, "")
+    try:
+        return parse_usd(text) if text else None
+    except ValueError:
+        reader.require(False, f"{name} must be an amount of USD such as 2.50")
+        return None
 
 
 def _prefix(reader: EnvironmentReader) -> str:

@@ -32,6 +32,8 @@ class ModelCall:
     #: The code of the call's failure; None after an answer, and while there is none.
     code: str | None = None
     finish_reason: str | None = None
+    #: As the profile names it; what it costs is looked up by this.
+    model_name: str | None = None
     model_version: str | None = None
     #: As the provider sent it.
     usage: Mapping[str, Any] | None = None

@@ -14,6 +14,7 @@
         ├── ArtifactConflict              ARTIFACT_CONFLICT
         ├── AttemptsExhausted             ATTEMPTS_EXHAUSTED
         ├── CallOutcomeUnknown            CALL_OUTCOME_UNKNOWN
+        ├── CostCeilingExceeded       COST_CEILING_EXCEEDED
         └── RetryableError                another attempt may succeed
             ├── TimeBudgetExceeded        TIME_BUDGET_EXCEEDED
             ├── GeminiRequestFailed       GEMINI_REQUEST_FAILED
@@ -56,6 +57,7 @@ class ErrorCode(StrEnum):
     ARTIFACT_CONFLICT = "ARTIFACT_CONFLICT"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     CALL_OUTCOME_UNKNOWN = "CALL_OUTCOME_UNKNOWN"
+    COST_CEILING_EXCEEDED = "COST_CEILING_EXCEEDED"
 
 
 #: Longest message that is stored in a document, in characters.
@@ -201,6 +203,16 @@ class CallOutcomeUnknown(StepError):
     """
 
     code = ErrorCode.CALL_OUTCOME_UNKNOWN
+
+
+class CostCeilingExceeded(StepError):
+    """The next model call could pass the cost ceiling of the run or the day; it was not made.
+
+    Look at the figures in the details, raise the ceiling or wait for the next day (UTC), and
+    run the step again.
+    """
+
+    code = ErrorCode.COST_CEILING_EXCEEDED
 
 
 class RetryableError(StepError):

@@ -94,6 +94,7 @@ def _call_fields(call: ModelCall) -> dict[str, Any]:
             "endedAt": call.ended_at,
             "code": call.code,
             "finishReason": call.finish_reason,
+            "modelName": call.model_name,
             "modelVersion": call.model_version,
             "usage": dict(call.usage) if call.usage else None,
         }
@@ -178,6 +179,7 @@ def _call(data: Mapping[str, Any]) -> ModelCall:
         ended_at=_optional_time(data.get("endedAt")),
         code=data.get("code"),
         finish_reason=data.get("finishReason"),
+        model_name=data.get("modelName"),
         model_version=data.get("modelVersion"),
         usage=data.get("usage"),
     )

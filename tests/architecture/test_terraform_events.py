@@ -33,6 +33,7 @@ _NOT_THE_WORKERS_FAULT = {
     ErrorCode.LLM_PROFILE_INVALID,
     ErrorCode.LLM_SAFETY_BLOCK,
     ErrorCode.ARTIFACT_CONFLICT,
+    ErrorCode.COST_CEILING_EXCEEDED,
 }
 _EVENTS = re.compile(r'jsonPayload\.event=(?:"(\w+)"|\(([^)]*)\))')
 _FIELD = re.compile(r"jsonPayload\.([A-Za-z.]+)")

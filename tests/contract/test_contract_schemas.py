@@ -246,6 +246,7 @@ CALL = ModelCall(
     ended_at=NOW,
     code="RATE_LIMITED",
     finish_reason="STOP",
+    model_name="m",
     model_version="m",
     usage={"totalTokenCount": 1},
 )

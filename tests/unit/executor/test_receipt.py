@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from executor.context import SourceDigest
-from executor.receipt import Receipt, make_receipt
+from executor.receipt import Receipt, SourceDigest, make_receipt
 from shared.domain.artifacts import GcsUri
 from shared.domain.identifiers import PromptId
 from shared.domain.profile import LlmProfile, parse_profile
