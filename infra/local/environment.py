@@ -252,6 +252,7 @@ async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
             "Gemini stand-in": site.gemini_url,
             "dispatcher": relay.target_url,
             "executor": executor_url,
+            "pushes": push_url,
             "sweep": sweep_url,
         },
         processes=(*emulators.processes, dispatcher, executor, sweep),

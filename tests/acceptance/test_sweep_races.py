@@ -15,7 +15,7 @@ import pytest
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings
 from dispatcher.sweep import Sweep
-from dispatcher.sweep_plan import Outcome
+from dispatcher.sweep_plan import RECOVERY_WAKES, Outcome
 from infra.local.cloud_events import Document, document_event
 from infra.local.embedded.queue import KeptMessages
 from infra.local.emulator_clients import firestore_client
@@ -108,6 +108,7 @@ class Site:
             claimed_at=now - timedelta(minutes=5),
             state=JobState.RUNNING,
             attempt=attempt,
+            wakes=RECOVERY_WAKES,
             lease=Lease(owner="died", expires_at=now - LATE),
             wake_at=now - LATE,
         )
