@@ -22,6 +22,7 @@ from shared.domain.errors import (
     StepError,
 )
 from shared.domain.jobs import BackgroundCall, JobRecord
+from shared.domain.times import milliseconds
 from shared.events import Event
 from shared.ports import Clock
 
@@ -188,20 +189,27 @@ class ModelCaller:
         return await self.background.answer(call, work, give_back_at=give_back_at)
 
     def _ended(self, call: ModelCall, work: Invocation, error: StepError | None = None) -> None:
-        ended = replace(call, ended_at=self.clock.now())
-        work.held.note(_noted(ended))
-        log = work.log.warning if error else work.log.info
-        log(
+        ended_at = self.clock.now()
+        work.held.note(_noted(replace(call, ended_at=ended_at)))
+        took = milliseconds(ended_at - call.started_at)
+        if error is not None:
+            work.log.warning(
+                Event.LLM_REQUEST_FINISHED,
+                error.message,
+                call=call.number,
+                code=error.code,
+                durationMs=took,
+            )
+            return
+        work.log.info(
             Event.LLM_REQUEST_FINISHED,
-            error.message if error else "",
             call=call.number,
-            code=call.code,
             llm={
                 "modelVersion": call.model_version,
                 "finishReason": call.finish_reason,
                 "usage": call.usage,
             },
-            durationMs=round((self.clock.now() - call.started_at).total_seconds() * 1000),
+            durationMs=took,
         )
 
 

@@ -1,13 +1,15 @@
 """Every row of the fault table, through both stages and over real sockets to the provider."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.model_faults import ROWS, Row, Wait
-from tests.model_faults_page import PAGE, page
+from tests.model_faults_page import PAGE, faults_page
 from tests.model_stage import Ended, drive
 
 ACKNOWLEDGED, AGAIN = 204, 503
@@ -43,6 +45,7 @@ def check(row: Row, ended: Ended, began: datetime) -> None:
     assert purposes(ended) == Counter(report=row.report_calls, repair=row.repair_calls)
     assert ended.statuses == [AGAIN] * (row.deliveries - 1) + [ACKNOWLEDGED]
     assert (row.report_calls > 1) == row.retryable
+    check_log(ended)
     check_wait(row, ended, began)
     if row.code is None:
         check_success(ended)
@@ -55,8 +58,22 @@ def check(row: Row, ended: Ended, began: datetime) -> None:
 
 
 def purposes(ended: Ended) -> Counter[str]:
-    history = ended.record["history"]
-    return Counter(call["purpose"] for attempt in history for call in attempt.get("calls", []))
+    return Counter(call["purpose"] for call in calls(ended))
+
+
+def calls(ended: Ended) -> list[Mapping[str, Any]]:
+    return [call for attempt in ended.record["history"] for call in attempt.get("calls", [])]
+
+
+def check_log(ended: Ended) -> None:
+    """Each call that failed is in the log with its reason, also when the next one did not."""
+    warned = [
+        (entry["call"], entry["code"])
+        for entry in ended.entries
+        if (entry["event"], entry["severity"]) == ("llm_request_finished", "WARNING")
+        and entry["message"] != "llm request finished"
+    ]
+    assert warned == [(call["number"], call["code"]) for call in calls(ended) if "code" in call]
 
 
 def check_wait(row: Row, ended: Ended, began: datetime) -> None:
@@ -95,4 +112,4 @@ def check_failure(row: Row, ended: Ended) -> None:
 
 
 def test_the_page_says_what_the_table_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: make docs-generated"
+    assert PAGE.read_text(encoding="utf-8") == faults_page(), "run: make docs-generated"
