@@ -34,7 +34,8 @@ up: $(READY) ## Start the local environment and keep it running until Ctrl-C
 	@$(BIN)/worker-llm up
 
 browser: ## Install Debian's chromium for the browser tests, unless there is one
-	@command -v chromium chromium-browser google-chrome "$$CHROMIUM" >/dev/null \
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || command -v chromium-browser >/dev/null \
+	|| command -v google-chrome >/dev/null \
 	|| { command -v apt-get >/dev/null && apt-get install --yes --quiet chromium >/dev/null; } \
 	|| echo "no chromium: the browser tests are left out. Install it (Debian: as root, make browser), or name it in CHROMIUM" >&2
 

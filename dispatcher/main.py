@@ -17,7 +17,7 @@ wiring.settings()
 async def dispatch(event: CloudEvent) -> None:
     """Handle one event; an exception makes Eventarc deliver it again."""
     attributes = {name: str(value) for name, value in event.get_attributes().items()}
-    await wiring.dispatcher().handle(attributes, event.data or b"")
+    await wiring.event_handler()(attributes, event.data or b"")
 
 
 @functions_framework.aio.http

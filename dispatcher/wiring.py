@@ -3,6 +3,8 @@
 import functools
 import os
 import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.pubsub_v1.services.publisher import PublisherAsyncClient
@@ -14,6 +16,10 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
 from shared.adapters.pubsub import PubSubQueue
 from shared.events import EventLogger
+from shared.settings import TraceTarget
+
+#: Takes a CloudEvent's attributes and data.
+EventHandler: TypeAlias = Callable[[Mapping[str, str], bytes], Awaitable[None]]
 
 
 @functools.cache
@@ -33,6 +39,17 @@ def dispatcher() -> Dispatcher:
         settings=settings(),
         new_id=_new_id,
     )
+
+
+@functools.cache
+def event_handler() -> EventHandler:
+    """What handles an event in this process: the dispatcher, with spans if they are wanted."""
+    if settings().shared.trace_target is TraceTarget.NOWHERE:
+        return dispatcher().handle
+    # Late: whoever looks at no traces loads nothing for them.
+    from dispatcher.traced import traced  # noqa: PLC0415
+
+    return traced(dispatcher())
 
 
 @functools.cache

@@ -13,5 +13,5 @@ wiring.settings()
 @functions_framework.aio.http
 async def execute(request: Request) -> Response:
     """Handle one push; the status acknowledges the message or asks for it again."""
-    status = await wiring.executor().handle(await request.body())
+    status = await wiring.push_handler()(await request.body())
     return Response(status_code=status)

@@ -5,7 +5,9 @@ import functools
 import os
 import signal
 import uuid
+from collections.abc import Awaitable, Callable
 from types import FrameType
+from typing import TypeAlias
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -22,6 +24,10 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.adapters.pubsub import PubSubQueue
 from shared.events import EventLogger
+from shared.settings import TraceTarget
+
+#: Takes the body of a push request, answers an HTTP status.
+PushHandler: TypeAlias = Callable[[bytes], Awaitable[int]]
 
 # The storage client otherwise starts a thread that asks for the bucket's own metadata.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -76,6 +82,17 @@ def executor() -> Executor:
         new_id=lambda: uuid.uuid4().hex,
         draining=draining,
     )
+
+
+@functools.cache
+def push_handler() -> PushHandler:
+    """What handles a push in this process: the executor, with spans if they are wanted."""
+    if settings().shared.trace_target is TraceTarget.NOWHERE:
+        return executor().handle
+    # Late: whoever looks at no traces loads nothing for them.
+    from executor.traced import traced  # noqa: PLC0415
+
+    return traced(executor())
 
 
 def _set_on_sigterm(event: asyncio.Event) -> None:

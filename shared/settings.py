@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from shared.events import Severity
 
@@ -12,6 +13,8 @@ from shared.events import Severity
 KEEP_CLOSED_JOBS = timedelta(days=30)
 
 _E = TypeVar("_E", bound=StrEnum)
+#: https://cloud.google.com/stackdriver/docs/reference/telemetry/overview
+_GOOGLE_TELEMETRY = "telemetry.googleapis.com"
 
 
 class SettingsInvalid(Exception):
@@ -90,6 +93,14 @@ class EnvironmentReader:
             raise SettingsInvalid(self.problems)
 
 
+class TraceTarget(StrEnum):
+    """Where spans are sent."""
+
+    NOWHERE = "nowhere"
+    COLLECTOR = "collector"  #: An OTLP endpoint, reached as the variables say.
+    GOOGLE_CLOUD = "google_cloud"  #: Cloud Trace, with the function's own credentials.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedSettings:
     """What both stages need to reach the same documents."""
@@ -99,6 +110,7 @@ class SharedSettings:
     database: str
     flow_runs: str
     log_level: Severity
+    trace_target: TraceTarget = TraceTarget.NOWHERE
 
 
 def read_shared(reader: EnvironmentReader) -> SharedSettings:
@@ -109,7 +121,24 @@ def read_shared(reader: EnvironmentReader) -> SharedSettings:
         database=reader.text("FIRESTORE_DATABASE", "(default)"),
         flow_runs=reader.text("FLOW_RUNS_COLLECTION", "flow_runs"),
         log_level=reader.choice("LOG_LEVEL", Severity, Severity.INFO),
+        trace_target=_trace_target(reader),
     )
+
+
+def _trace_target(reader: EnvironmentReader) -> TraceTarget:
+    """Which kind of endpoint is set; OpenTelemetry's exporter reads the same variables.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+    base = reader.text("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    endpoint = reader.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", base)
+    if not endpoint:
+        return TraceTarget.NOWHERE
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        reader.problems.append("OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https URL")
+    google = parts.hostname == _GOOGLE_TELEMETRY
+    return TraceTarget.GOOGLE_CLOUD if google else TraceTarget.COLLECTOR
 
 
 def read_max_attempts(reader: EnvironmentReader) -> int:
