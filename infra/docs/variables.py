@@ -53,6 +53,9 @@ _MEANINGS = {
     "MAX_LLM_CALLS": "Model calls of one claim, a repair included.",
     "MAX_OUTPUT_TOKENS": "Cap of a profile's `maxOutputTokens`; 0 is none.",
     "MAX_RUN_COST_USD": "The most that the steps of one run may cost, such as `2.50`.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where spans are sent (OTLP over HTTP); empty: none are "
+    "made. `https://telemetry.googleapis.com` is Cloud Trace.",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "The same, as the whole URL.",
     "MAX_TOTAL_IMAGE_BYTES": "Size of all chart images of one step.",
     "MAX_TOTAL_JSON_BYTES": "Size of all JSON sources of one step.",
     "MODEL_PRICES": "What tokens cost, by model and first day; see `executor/prices.py`.",
