@@ -12,7 +12,14 @@ from typing import Annotated
 
 import typer
 
-from infra.ops import console_cli, dead_letters_cli, report_cli, runs_cli, steps_cli
+from infra.ops import (
+    checks_cli,
+    console_cli,
+    dead_letters_cli,
+    report_cli,
+    runs_cli,
+    steps_cli,
+)
 from infra.ops.options import DATA_DIR
 
 app = typer.Typer(
@@ -29,6 +36,7 @@ app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.command(epilog="Example: `worker-llm console --project my-project --port 8080`")(
     console_cli.console
 )
+app.command(epilog="Example: `worker-llm doctor --project my-project`")(checks_cli.doctor)
 
 _Embedded = Annotated[
     bool | None,

@@ -49,7 +49,15 @@ def installed(stage: Stage, folder: Path) -> tuple[Path, Path]:
     bundle, venv = folder / "bundle", folder / "venv"
     write_bundle(stage, bundle)
     uv, python = Path(sys.prefix) / "bin/uv", venv / "bin/python"
-    install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python]
+    install: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--python",
+        python,
+    ]
     commands: list[list[str | Path]] = [
         [uv, "venv", "--quiet", "--python", sys.executable, venv],
         [*install, "-r", bundle / "requirements.txt"],

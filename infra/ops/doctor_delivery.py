@@ -1,0 +1,100 @@
+"""Rules about the way of a job from the dispatcher to the executor, and to the dead letters."""
+
+from collections.abc import Iterator
+
+from infra.ops.doctor_facts import (
+    DEAD_LETTER_PULL,
+    DEAD_LETTER_TOPIC,
+    EXECUTOR,
+    JOBS_PUSH,
+    JOBS_TOPIC,
+    Cloud,
+    Finding,
+    Function,
+    Grant,
+    Observed,
+    Subscription,
+)
+from shared.settings import EnvironmentReader, read_max_attempts
+
+
+def delivery_findings(observed: Observed) -> Iterator[Finding]:
+    """Whether jobs reach the executor, and what it cannot finish an operator."""
+    for topic in (JOBS_TOPIC, DEAD_LETTER_TOPIC):
+        if topic not in observed.topics:
+            yield Finding(
+                subject=topic, problem="there is no such topic", remedy=observed.apply
+            )
+    for name, rule in ((JOBS_PUSH, _push), (DEAD_LETTER_PULL, _pull)):
+        subscription = observed.subscriptions.get(name)
+        problems = (
+            ("there is no such subscription",)
+            if subscription is None
+            else rule(subscription, observed)
+        )
+        for problem in problems:
+            yield Finding(subject=name, problem=problem, remedy=observed.apply)
+    if observed.cloud is not None and observed.cloud.number:
+        yield from _forwarding(observed, observed.cloud)
+
+
+def _push(subscription: Subscription, observed: Observed) -> Iterator[str]:
+    if subscription.topic != JOBS_TOPIC:
+        yield f"it is attached to {subscription.topic}, not to {JOBS_TOPIC}"
+    if not subscription.active:
+        yield "Pub/Sub says that it does not work: it was detached or may not push"
+    executor = observed.functions.get(EXECUTOR)
+    if not subscription.push_url:
+        yield "pushing is paused: jobs wait"
+    elif executor and subscription.push_url.rstrip("/") != executor.url.rstrip("/"):
+        yield f"it pushes to {subscription.push_url}, and the executor is at {executor.url}"
+    if observed.cloud is not None and subscription.push_url and not subscription.push_account:
+        yield "it pushes without a token: the executor answers 403"
+    if executor is not None:
+        yield from _deadlines(subscription, executor)
+    yield from _dead_letter_policy(subscription, executor)
+
+
+def _deadlines(subscription: Subscription, executor: Function) -> Iterator[str]:
+    if subscription.ack_deadline_seconds <= executor.timeout_seconds:
+        yield (
+            f"a message comes again after {subscription.ack_deadline_seconds} s, while its "
+            f"first delivery may work for {executor.timeout_seconds} s"
+        )
+
+
+def _dead_letter_policy(subscription: Subscription, executor: Function | None) -> Iterator[str]:
+    if subscription.dead_letter_topic is None:
+        yield "it has no dead-letter policy: a message that crashes the executor comes for ever"
+        return
+    if subscription.dead_letter_topic != DEAD_LETTER_TOPIC:
+        yield f"its dead letters go to {subscription.dead_letter_topic}"
+    budget = read_max_attempts(EnvironmentReader(executor.environ if executor else {}))
+    if subscription.max_deliveries is not None and subscription.max_deliveries <= budget:
+        yield (
+            f"it gives a message up after {subscription.max_deliveries} deliveries, within the "
+            f"budget of {budget} attempts"
+        )
+
+
+def _pull(subscription: Subscription, observed: Observed) -> Iterator[str]:
+    del observed
+    if subscription.topic != DEAD_LETTER_TOPIC:
+        yield f"it is attached to {subscription.topic}, not to {DEAD_LETTER_TOPIC}"
+    if subscription.push_url:
+        yield "it pushes: no operator can take its messages"
+
+
+def _forwarding(observed: Observed, cloud: Cloud) -> Iterator[Finding]:
+    agent = f"serviceAccount:service-{cloud.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+    wanted = {
+        Grant(on=DEAD_LETTER_TOPIC, role="roles/pubsub.publisher", member=agent): (
+            "Pub/Sub may not forward dead letters to it"
+        ),
+        Grant(on=JOBS_PUSH, role="roles/pubsub.subscriber", member=agent): (
+            "Pub/Sub may not acknowledge what it forwards, and counts no deliveries"
+        ),
+    }
+    for grant, problem in wanted.items():
+        if grant not in cloud.grants:
+            yield Finding(subject=grant.on, problem=problem, remedy=observed.apply)

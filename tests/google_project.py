@@ -1,0 +1,174 @@
+"""A healthy project, as Google's REST APIs describe it, served over HTTP.
+
+The shapes are those of the APIs' references; only fields that are read are here.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from infra.local.serve import serve
+
+PROJECT, NUMBER, REGION = "example-project", "123456789012", "europe-west4"
+_AT = f"projects/{PROJECT}/locations/{REGION}"
+_AGENT = f"serviceAccount:service-{NUMBER}@gcp-sa-pubsub.iam.gserviceaccount.com"
+EXECUTOR_URL = "https://llm-executor-abc-ez.a.run.app"
+ENVIRON = {
+    "GCP_PROJECT": PROJECT,
+    "GCP_REGION": REGION,
+    "ENVIRONMENT": "prod",
+    "ARTIFACTS_BUCKET": f"{PROJECT}-llm-artifacts",
+    "DEAD_LETTER_TOPIC": f"projects/{PROJECT}/topics/llm-jobs-dead-letter",
+    "GEMINI_BACKEND": "ai_studio",
+    "GEMINI_ALLOWED_MODELS": "gemini-3.8-flash,gemini-3.5-flash-lite",
+    "MAX_ATTEMPTS": "5",
+}
+_SERVICES = (
+    "artifactregistry",
+    "cloudbuild",
+    "cloudfunctions",
+    "cloudscheduler",
+    "eventarc",
+    "firestore",
+    "pubsub",
+    "run",
+    "secretmanager",
+    "storage",
+)
+
+
+def account(name: str) -> str:
+    return f"serviceAccount:{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def policy(role: str, *members: str) -> dict[str, Any]:
+    return {"version": 1, "bindings": [{"role": role, "members": list(members)}]}
+
+
+def function(name: str, **config: Any) -> dict[str, Any]:
+    service = {"uri": f"https://{name}-abc-ez.a.run.app", "timeoutSeconds": 60, **config}
+    service.setdefault("environmentVariables", ENVIRON)
+    return {"name": f"{_AT}/functions/{name}", "state": "ACTIVE", "serviceConfig": service}
+
+
+def healthy_project() -> dict[str, Any]:
+    """Service and path -> what a GET answers."""
+    dispatcher = function("llm-dispatcher")
+    dispatcher["eventTrigger"] = {
+        "triggerRegion": REGION,
+        "eventType": "google.cloud.firestore.document.v1.written",
+        "eventFilters": [
+            {"attribute": "database", "value": "(default)"},
+            {
+                "attribute": "document",
+                "value": "flow_runs/{runId}",
+                "operator": "match-path-pattern",
+            },
+        ],
+        "retryPolicy": "RETRY_POLICY_RETRY",
+    }
+    key = {"key": "GEMINI_API_KEY", "projectId": PROJECT, "secret": "gemini-api-key"}
+    executor = function(
+        "llm-executor",
+        timeoutSeconds=570,
+        secretEnvironmentVariables=[{**key, "version": "3"}],
+    )
+    functions = [dispatcher, executor, function("llm-sweep"), function("someone-elses")]
+    return {
+        f"serviceusage/v1/projects/{PROJECT}/services": {
+            "services": [
+                {"name": f"projects/{NUMBER}/services/{name}.googleapis.com"}
+                for name in _SERVICES
+            ]
+        },
+        f"cloudfunctions/v2/projects/{PROJECT}/locations/-/functions": {"functions": functions},
+        **_callers(),
+        **_database(),
+        **_queue(),
+        f"storage/storage/v1/b/{PROJECT}-llm-artifacts": {
+            "location": REGION.upper(),
+            "iamConfiguration": {
+                "uniformBucketLevelAccess": {"enabled": True},
+                "publicAccessPrevention": "enforced",
+            },
+            "versioning": {"enabled": True},
+        },
+        f"secretmanager/v1/projects/{PROJECT}/secrets/gemini-api-key/versions/3": {
+            "name": f"projects/{NUMBER}/secrets/gemini-api-key/versions/3",
+            "state": "ENABLED",
+        },
+        f"cloudscheduler/v1/{_AT}/jobs/llm-sweep": {"state": "ENABLED"},
+        "generativelanguage/v1/models/gemini-3.8-flash": {"name": "models/gemini-3.8-flash"},
+        "generativelanguage/v1/models/gemini-3.5-flash-lite": {"name": "models/x"},
+        f"{REGION}-aiplatform/v1/publishers/google/models/gemini-3.8-flash": {"name": "x"},
+    }
+
+
+def _callers() -> dict[str, Any]:
+    callers = {
+        "llm-dispatcher": "llm-dispatcher",
+        "llm-executor": "llm-push",
+        "llm-sweep": "llm-scheduler",
+    }
+    return {
+        f"run/v2/{_AT}/services/{name}:getIamPolicy": policy(
+            "roles/run.invoker", account(caller)
+        )
+        for name, caller in callers.items()
+    }
+
+
+def _database() -> dict[str, Any]:
+    database = f"firestore/v1/projects/{PROJECT}/databases/(default)"
+    return {
+        database: {"locationId": REGION, "type": "FIRESTORE_NATIVE"},
+        f"{database}/collectionGroups/llm_jobs/fields/expireAt": {
+            "ttlConfig": {"state": "ACTIVE"}
+        },
+    }
+
+
+def _queue() -> dict[str, Any]:
+    root = f"pubsub/v1/projects/{PROJECT}"
+    jobs, dead = (f"projects/{PROJECT}/topics/llm-jobs{end}" for end in ("", "-dead-letter"))
+    push = {
+        "topic": jobs,
+        "ackDeadlineSeconds": 600,
+        "pushConfig": {
+            "pushEndpoint": EXECUTOR_URL,
+            "oidcToken": {"serviceAccountEmail": account("llm-push").partition(":")[2]},
+        },
+        "deadLetterPolicy": {"deadLetterTopic": dead, "maxDeliveryAttempts": 10},
+        "state": "ACTIVE",
+    }
+    pull = {"topic": dead, "ackDeadlineSeconds": 60, "pushConfig": {}, "state": "ACTIVE"}
+    return {
+        f"pubsub/v1/{jobs}": {"name": jobs},
+        f"pubsub/v1/{dead}": {"name": dead},
+        f"{root}/subscriptions/llm-jobs-push": push,
+        f"{root}/subscriptions/llm-jobs-dead-letter-pull": pull,
+        f"pubsub/v1/{dead}:getIamPolicy": policy("roles/pubsub.publisher", _AGENT),
+        f"{root}/subscriptions/llm-jobs-push:getIamPolicy": policy(
+            "roles/pubsub.subscriber", _AGENT
+        ),
+    }
+
+
+@asynccontextmanager
+async def served(project: Mapping[str, Any]) -> AsyncIterator[str]:
+    """Serve the project; an integer in the place of a resource is the status that answers."""
+
+    async def get(request: Request) -> Response:
+        found = project.get(request.url.path.lstrip("/"), 404)
+        if isinstance(found, int):
+            return JSONResponse({"error": {"code": found}}, status_code=found)
+        return JSONResponse(found)
+
+    app = Starlette(routes=[Route("/{path:path}", get)])
+    async with serve(app, name="Google's APIs") as url:
+        yield url
