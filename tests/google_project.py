@@ -3,16 +3,15 @@
 The shapes are those of the APIs' references; only fields that are read are here.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
-from infra.local.serve import serve
+from infra.local.ports import LOOPBACK
 
 PROJECT, NUMBER, REGION = "example-project", "123456789012", "europe-west4"
 _AT = f"projects/{PROJECT}/locations/{REGION}"
@@ -159,16 +158,28 @@ def _queue() -> dict[str, Any]:
     }
 
 
-@asynccontextmanager
-async def served(project: Mapping[str, Any]) -> AsyncIterator[str]:
+@contextmanager
+def served(project: Mapping[str, Any]) -> Iterator[str]:
     """Serve the project; an integer in the place of a resource is the status that answers."""
 
-    async def get(request: Request) -> Response:
-        found = project.get(request.url.path.lstrip("/"), 404)
-        if isinstance(found, int):
-            return JSONResponse({"error": {"code": found}}, status_code=found)
-        return JSONResponse(found)
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = project.get(unquote(urlsplit(self.path).path).lstrip("/"), 404)
+            status = found if isinstance(found, int) else 200
+            body = json.dumps({} if isinstance(found, int) else found).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-    app = Starlette(routes=[Route("/{path:path}", get)])
-    async with serve(app, name="Google's APIs") as url:
-        yield url
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's
+            """Say nothing."""
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -60,7 +60,9 @@ def _not_read(observed: Observed) -> Iterator[Finding]:
         yield Finding(
             subject=subject,
             problem=f"not checked, as it could not be read: {reason}",
-            remedy=f"gcloud projects add-iam-policy-binding {observed.project} "
+            remedy=observed.apply
+            if observed.cloud is None
+            else f"gcloud projects add-iam-policy-binding {observed.project} "
             "--member=user:YOU --role=roles/viewer, and again with roles/iam.securityReviewer",
         )
 

@@ -1,6 +1,5 @@
 """The doctor on a project: clean when healthy, and a finding for each planted fault."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -31,12 +30,10 @@ SCHEDULE = f"cloudscheduler/v1/projects/{PROJECT}/locations/{REGION}/jobs/llm-sw
 Project = dict[str, Any]
 
 
-async def examined(project: Project) -> Sequence[Finding]:
-    async with served(project) as url:
-        with requests.Session() as session:
-            session.trust_env = False
-            rest = Rest(session, lambda service: f"{url}/{service}")
-            return await asyncio.to_thread(_examine, rest)
+def examined(project: Project) -> Sequence[Finding]:
+    with served(project) as url, requests.Session() as session:
+        session.trust_env = False
+        return _examine(Rest(session, lambda service: f"{url}/{service}"))
 
 
 def _examine(rest: Rest) -> Sequence[Finding]:
@@ -50,8 +47,8 @@ def _examine(rest: Rest) -> Sequence[Finding]:
     return found
 
 
-async def test_a_healthy_project_has_no_finding() -> None:
-    assert await examined(healthy_project()) == []
+def test_a_healthy_project_has_no_finding() -> None:
+    assert examined(healthy_project()) == []
 
 
 def executor_of(project: Project) -> dict[str, Any]:
@@ -253,23 +250,23 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_a_planted_fault_is_the_one_finding(name: str) -> None:
+def test_a_planted_fault_is_the_one_finding(name: str) -> None:
     plant, subject, problem = FAULTS[name]
     project = healthy_project()
     plant(project)
 
-    [finding] = await examined(project)
+    [finding] = examined(project)
 
     assert finding.subject.startswith(subject)
     assert problem in finding.problem
     assert finding.remedy
 
 
-async def test_a_database_elsewhere_is_told_of_the_trigger_and_the_bucket() -> None:
+def test_a_database_elsewhere_is_told_of_the_trigger_and_the_bucket() -> None:
     project = healthy_project()
     project[DATABASE]["locationId"] = "us-east1"
 
-    found = await examined(project)
+    found = examined(project)
 
     assert [finding.subject for finding in found] == [
         "trigger",
@@ -277,48 +274,46 @@ async def test_a_database_elsewhere_is_told_of_the_trigger_and_the_bucket() -> N
     ]
 
 
-async def test_a_multi_region_database_is_near_its_region() -> None:
+def test_a_multi_region_database_is_near_its_region() -> None:
     project = healthy_project()
     project[DATABASE]["locationId"] = "eur3"
     trigger_of(project)["triggerRegion"] = "eur3"
 
-    assert await examined(project) == []
+    assert examined(project) == []
 
 
-async def test_vertex_needs_no_key_and_is_asked_in_its_location() -> None:
+def test_vertex_needs_no_key_and_is_asked_in_its_location() -> None:
     project = healthy_project()
     executor_of(project).pop("secretEnvironmentVariables")
     set_environ(project, GEMINI_BACKEND="vertex", GEMINI_ALLOWED_MODELS="gemini-3.8-flash")
 
-    assert await examined(project) == []
+    assert examined(project) == []
 
 
-async def test_a_version_that_is_no_number_is_told() -> None:
+def test_a_version_that_is_no_number_is_told() -> None:
     project = healthy_project()
     executor_of(project)["secretEnvironmentVariables"][0]["version"] = "latest"
     project[SECRET.replace("/3", "/latest")] = {"state": "ENABLED"}
 
-    [finding] = await examined(project)
+    [finding] = examined(project)
 
     assert "a new key acts unseen" in finding.problem
 
 
 @pytest.mark.parametrize("status", [403, 500])
-async def test_what_cannot_be_read_is_said_once_and_nothing_is_made_of_it(status: int) -> None:
+def test_what_cannot_be_read_is_said_once_and_nothing_is_made_of_it(status: int) -> None:
     project = healthy_project()
     project[PUSH] = project[SERVICES] = status
 
-    found = await examined(project)
+    found = examined(project)
 
     assert {finding.subject for finding in found} == {"llm-jobs-push", "services"}
     assert all(str(status) in finding.problem for finding in found)
     assert all("not checked" in finding.problem for finding in found)
 
 
-async def test_an_empty_project_is_told_what_is_missing_and_not_the_rest() -> None:
-    found = await examined(
-        {SERVICES: {"services": [{"name": f"projects/{NUMBER}/services/x"}]}}
-    )
+def test_an_empty_project_is_told_what_is_missing_and_not_the_rest() -> None:
+    found = examined({SERVICES: {"services": [{"name": f"projects/{NUMBER}/services/x"}]}})
 
     problems = [finding.problem for finding in found]
     assert problems.count("there is no such function") == 3
@@ -326,8 +321,8 @@ async def test_an_empty_project_is_told_what_is_missing_and_not_the_rest() -> No
     assert problems.count("there is no such subscription") == 2
 
 
-async def test_warnings_alone_are_no_problem() -> None:
+def test_warnings_alone_are_no_problem() -> None:
     project = healthy_project()
     set_environ(project, GEMINI_ALLOWED_MODELS="gemini-3.8-flash:2026-12-01")
 
-    assert {finding.level for finding in await examined(project)} == {Level.WARNING}
+    assert {finding.level for finding in examined(project)} == {Level.WARNING}
