@@ -45,12 +45,16 @@ def max_output_chars(request: GenerateRequest) -> int:
 
 def answer(request: GenerateRequest, text: str, finish_reason: str) -> dict[str, Any]:
     """An answer of one candidate; without a text it has no parts at all."""
-    content = {"role": "model", **({"parts": [{"text": text}]} if text else {})}
-    return envelope(
-        request,
-        output_tokens=len(text) // _CHARS_PER_TOKEN,
-        candidates=[{"index": 0, "content": content, "finishReason": finish_reason}],
-    )
+    candidate: dict[str, Any] = {
+        "index": 0,
+        "content": {"role": "model", **({"parts": [{"text": text}]} if text else {})},
+        "finishReason": finish_reason,
+    }
+    if finish_reason == "CONTINUATION":
+        # With it, a client may ask for more of the same answer.
+        candidate["continuationToken"] = "Z28gb24="
+    tokens = len(text) // _CHARS_PER_TOKEN
+    return envelope(request, output_tokens=tokens, candidates=[candidate])
 
 
 def envelope(
