@@ -80,7 +80,7 @@ async def show_letter(
         found = held.get(message_id)
         if found is None:
             raise NotFound(f"there is no {message_id!r} among {len(held)} dead letters")
-        [forecast] = await _replay(connection, box, _FORECAST).preview([found.letter])
+        [forecast] = await replay_with(connection, box, _FORECAST).preview([found.letter])
     facts = {
         **_as_json(found.letter),
         "attributes": dict(found.letter.attributes),
@@ -103,7 +103,7 @@ async def replay_letters(where: Where, chosen: Selection, options: ReplayOptions
     )
     async with _held(where, options.subscription, options.limit) as (connection, box, held):
         letters = _chosen(held, chosen)
-        replay = _replay(connection, box, rules, options.jobs_topic)
+        replay = replay_with(connection, box, rules, options.jobs_topic)
         if options.dry_run:
             results = await replay.preview(letters)
         else:
@@ -140,21 +140,23 @@ async def _held(
         name = subscription
         if not name.startswith("projects/"):
             name = f"projects/{connection.project}/subscriptions/{subscription}"
-        async with _subscriber(connection) as client:
+        async with subscriber_of(connection) as client:
             box = PubSubDeadLetters(client, name)
             async with pulled(box, limit) as held:
                 yield connection, box, held
 
 
-def _subscriber(connection: Connection) -> SubscriberAsyncClient:
+def subscriber_of(connection: Connection) -> SubscriberAsyncClient:
+    """A subscriber of the environment; closed by `async with`."""
     if connection.local and connection.local.pubsub_host:
         return subscriber_client(connection.local.pubsub_host)
     return SubscriberAsyncClient()
 
 
-def _replay(
+def replay_with(
     connection: Connection, box: DeadLetterBox, rules: ReplayRules, topic: str = ""
 ) -> Replay:
+    """What replays letters of the box in the environment, publishing to this topic."""
     local = connection.local
     publisher = (
         publisher_client(local.pubsub_host)

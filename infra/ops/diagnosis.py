@@ -16,7 +16,9 @@ GRACE = timedelta(minutes=5)
 _NO_WAY_FORWARD = frozenset(
     {StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED, "missing"}
 )
-_CHECK_SWEEP = "Look whether the sweep runs: `worker-llm doctor`, then `worker-llm dlq list`."
+_CHECK_SWEEP = (
+    "Look whether the sweep runs: `worker-llm doctor`, then `worker-llm dead-letters list`."
+)
 
 
 class Level(StrEnum):

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +18,22 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from infra.local.demo import seed
+from infra.local.emulator_clients import publisher_client
 from infra.local.environment import LocalEnvironment, local_environment
+from infra.local.local_functions import DEAD_LETTER_TOPIC
 from infra.local.scenario import build_scenario, single_report_run
 from infra.local.scenario.model import Scenario
 from infra.ops.console.serving import console_of
+from shared.adapters.pubsub import PubSubQueue
 from shared.domain.documents import DocumentRef, Update
+from shared.domain.identifiers import ClaimId, RunId, StepId
+from shared.domain.job_documents import create_job
+from shared.domain.jobs import JobRecord, JobState
+from shared.domain.messages import JobMessage
 
 LIVE = "20260106-090000_ETHUSD_live"
 HANGING = "20260106-100000_SOLUSD_hang"
+DEAD = "20260106-120000_ADAUSD_dead"
 HOSTILE = "20260106-110000_XRPUSD_evil"
 STEP = "llm_report_1d"
 SAYS = (
@@ -65,9 +74,16 @@ class Operated:
         assert found == []
 
     async def begin(
-        self, run_id: str, *, status: str = "READY", fault: Mapping[str, Any] | None = None
+        self,
+        run_id: str,
+        *,
+        status: str = "READY",
+        fault: Mapping[str, Any] | None = None,
+        job: JobRecord | None = None,
     ) -> None:
         """Write a run of one report, as the orchestrator does."""
+        if job is not None:
+            await self.environment.documents.commit([create_job(job)], timeout_seconds=10)
         document, objects = single_report_run(bucket=self.environment.bucket, run_id=run_id)
         document["steps"][STEP]["status"] = status
         if fault is not None:
@@ -137,6 +153,7 @@ async def test_an_operator_sees_follows_and_mends_a_run_in_the_browser(
         await a_run_goes_live_from_ready_to_a_rendered_report(operator)
         await a_failed_step_leads_to_its_runbook(operator)
         await a_hanging_step_is_cancelled_and_run_again(operator)
+        await a_dead_letter_is_replayed(operator)
         await hostile_report_text_stays_inert(operator)
         await the_keyboard_alone_is_enough(operator)
         await the_usage_is_plotted(operator)
@@ -222,6 +239,43 @@ async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
 
     await expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCEEDED")
     assert (await operator.step(HANGING))["status"] == "SUCCEEDED"
+
+
+async def a_dead_letter_is_replayed(operator: Operated) -> None:
+    page, environment = operator.page, operator.environment
+    if environment.backend == "embedded":
+        return  # There is no Pub/Sub that could keep one.
+    await operator.begin(DEAD, status="RUNNING", job=queued(DEAD))
+    letter = JobMessage(run_id=RunId(DEAD), step_id=StepId(STEP), claim_id=ClaimId("c"))
+    topic = f"projects/{environment.project}/topics/{DEAD_LETTER_TOPIC}"
+    async with publisher_client(environment.addresses["Pub/Sub emulator"]) as publisher:
+        given_up = letter.encode({"CloudPubSubDeadLetterSourceDeliveryCount": "10"})
+        await PubSubQueue(publisher, topic).publish([given_up], timeout_seconds=10)
+
+    await page.get_by_role("link", name="Dead letters").click()
+    row = page.get_by_role("row", name=DEAD)
+    await expect(row).to_contain_text("undeliverable: refused 10 times")
+    await operator.show("dead_letters")
+    await row.get_by_role("link", name="Replay…").click()
+    await expect(page.get_by_text("Paid model calls that may follow: 1 to 5.")).to_be_visible()
+    await operator.accessible()
+    await page.get_by_role("button", name="Replay it").click()
+
+    await expect(page.get_by_text("There are none")).to_be_visible()
+    await operator.open(f"/runs/{DEAD}/steps/{STEP}")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCEEDED")
+
+
+def queued(run_id: str) -> JobRecord:
+    """The record of a job whose message is a dead letter."""
+    return JobRecord(
+        run_id=RunId(run_id),
+        step_id=StepId(STEP),
+        claim_id=ClaimId("c"),
+        event_id="e",
+        claimed_at=datetime(2026, 1, 6, 9, tzinfo=UTC),
+        state=JobState.QUEUED,
+    )
 
 
 async def hostile_report_text_stays_inert(operator: Operated) -> None:

@@ -12,6 +12,7 @@ from executor.images import image_type
 from executor.ports import ObjectsUnavailable
 from infra.ops.advice import advice_for, all_advice
 from infra.ops.connection import Connection
+from infra.ops.console.dead_letters import DeadLetterPages, DeadLetterPlaces
 from infra.ops.console.graph import graph_of
 from infra.ops.console.markdown import rendered
 from infra.ops.console.pages import FOLDER
@@ -20,6 +21,7 @@ from infra.ops.console.security import Guard, Secrets
 from infra.ops.console.site import Site
 from infra.ops.console.step_acts import StepActs, acts_for
 from infra.ops.console.timeline import timeline_of
+from infra.ops.dead_letter_box import BoxUnavailable
 from infra.ops.report_reading import ChartImage, read_charts, read_object, read_report
 from infra.ops.run_reading import NotFound, newest_runs, read_run
 from infra.ops.run_view import StepView
@@ -32,10 +34,10 @@ _LIST_SECONDS, _RUN_SECONDS = 4, 1.5
 _MOST_IMAGE_BYTES = 4 * 1024 * 1024
 
 
-def create_app(connection: Connection, own: Secrets) -> ASGIApp:
+def create_app(connection: Connection, own: Secrets, places: DeadLetterPlaces) -> ASGIApp:
     """The console of one environment, behind its guard."""
     site = Site(connection, own)
-    console, acts = _Console(site), StepActs(site)
+    console, acts, letters = _Console(site), StepActs(site), DeadLetterPages(site, places)
     step = "/runs/{run_id}/steps/{step_id}"
     application = Starlette(
         routes=[
@@ -45,6 +47,9 @@ def create_app(connection: Connection, own: Secrets) -> ASGIApp:
             Route(step + "/charts/{number:int}", console.chart),
             Route(step + "/acts/{move}", acts.ask, methods=["GET"]),
             Route(step + "/acts/{move}", acts.do, methods=["POST"]),
+            Route("/dead-letters", letters.list),
+            Route("/dead-letters/{message_id}/{move}", letters.ask, methods=["GET"]),
+            Route("/dead-letters/{message_id}/{move}", letters.do, methods=["POST"]),
             Route("/usage", console.usage),
             Route("/errors", console.errors),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
@@ -52,6 +57,7 @@ def create_app(connection: Connection, own: Secrets) -> ASGIApp:
         exception_handlers={
             NotFound: site.not_found,
             HTTPException: site.refused,
+            BoxUnavailable: site.unavailable,
             StoreUnavailable: site.unavailable,
             ObjectsUnavailable: site.unavailable,
         },

@@ -9,20 +9,26 @@ from pathlib import Path
 import typer
 
 from infra.local.environment import LocalEnvironment
+from infra.local.local_functions import JOBS_TOPIC
+from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION
 from infra.local.serve import serve
 from infra.local.state_file import publish_state, read_state
 from infra.ops.connection import Connection, connect, connection_to
 from infra.ops.console.app import create_app
+from infra.ops.console.dead_letters import DeadLetterPlaces
 from infra.ops.console.security import Secrets
 from infra.ops.options import Where
 from infra.ops.terminal import print_json
 
 CONSOLE = "console"
+_LOCAL_PLACES = DeadLetterPlaces(subscription=DEAD_LETTER_SUBSCRIPTION, jobs_topic=JOBS_TOPIC)
 
 
-async def keep_console(where: Where, *, port: int, as_json: bool) -> int:
+async def keep_console(
+    where: Where, places: DeadLetterPlaces, *, port: int, as_json: bool
+) -> int:
     """Serve the console of an environment until a signal."""
-    async with connect(where) as connection, _served(connection, port) as link:
+    async with connect(where) as connection, _served(connection, places, port) as link:
         if as_json:
             print_json({"environment": connection.name, "url": link})
         else:
@@ -39,14 +45,16 @@ async def console_of(environment: LocalEnvironment, data_dir: Path) -> AsyncIter
         raise RuntimeError("the console belongs to an environment that is up")
     async with (
         connection_to(environment, state) as connection,
-        _served(connection, 0) as link,
+        _served(connection, _LOCAL_PLACES, 0) as link,
     ):
         publish_state(data_dir, replace(state, urls={**state.urls, CONSOLE: link}))
         yield link
 
 
 @asynccontextmanager
-async def _served(connection: Connection, port: int) -> AsyncIterator[str]:
+async def _served(
+    connection: Connection, places: DeadLetterPlaces, port: int
+) -> AsyncIterator[str]:
     own = Secrets()
-    async with serve(create_app(connection, own), port=port, name=CONSOLE) as url:
+    async with serve(create_app(connection, own, places), port=port, name=CONSOLE) as url:
         yield f"{url}/?key={own.access_key}"

@@ -14,7 +14,12 @@ from infra.ops.console.security import Secrets
 from infra.ops.run_reading import NotFound, read_run
 from infra.ops.run_view import RunView, StepView
 
-_SECTIONS = (("/", "Runs"), ("/usage", "Usage"), ("/errors", "Errors"))
+_SECTIONS = (
+    ("/", "Runs"),
+    ("/dead-letters", "Dead letters"),
+    ("/usage", "Usage"),
+    ("/errors", "Errors"),
+)
 
 
 class Site:

@@ -17,6 +17,7 @@ from infra.local.scenario import tiny_png
 from infra.local.serve import serve
 from infra.ops.connection import Connection
 from infra.ops.console.app import create_app
+from infra.ops.console.dead_letters import DeadLetterPlaces
 from infra.ops.console.security import Secrets
 from infra.ops.run_listing import EmbeddedRunListing
 from shared.domain.documents import Create, DocumentRef
@@ -24,6 +25,7 @@ from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import job_document, job_ref
 from shared.domain.jobs import JobRecord, JobState
 
+PLACES = DeadLetterPlaces(subscription="dead", jobs_topic="jobs")
 RUN_ID = "20260105-090000_BTCUSD_demo"
 BUCKET = "local-artifacts"
 #: A step id may hold what a URL must quote, and what HTML must escape.
@@ -71,7 +73,7 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
     )
     own = Secrets()
     async with (
-        serve(create_app(connection, own), name="console") as url,
+        serve(create_app(connection, own, PLACES), name="console") as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as browser,
     ):
         opened = await browser.get("/", params={"key": own.access_key})
