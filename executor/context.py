@@ -30,11 +30,7 @@ _T = TypeVar("_T")
 OHLCV = "OHLCV"
 CHARTS_MANIFEST = "charts manifest"
 CHART_IMAGE = "chart image"
-
-
-def previous_report_role(report: PreviousReportSource) -> str:
-    """What a previous report is called, to the model and in messages."""
-    return f"previous report {report.step_id or 'external'}"
+PREVIOUS_REPORT = "previous report"
 
 
 def _too_large_together(
@@ -129,7 +125,7 @@ class ContextReader:
     async def _previous(
         self, report: PreviousReportSource
     ) -> tuple[PreviousReportText, SourceDigest]:
-        text, digest = await self._json(previous_report_role(report), report.uri)
+        text, digest = await self._json(PREVIOUS_REPORT, report.uri)
         return (
             PreviousReportText(step_id=report.step_id, uri=str(report.uri), json_text=text),
             digest,

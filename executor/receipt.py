@@ -76,6 +76,44 @@ class Receipt:
         return {INPUT_DIGEST_KEY: self.digest, INPUT_RECEIPT_KEY: text}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReceipt:
+    """What a report's object metadata says of its inputs."""
+
+    digest: str
+    prompt_id: str
+    prompt_sha256: str
+    schema_sha256: str
+    profile_sha256: str
+    #: Generation and short hash of each object, in the order of `Receipt.objects`.
+    objects: Sequence[tuple[int, str]]
+
+
+def parse_receipt(metadata: Mapping[str, str]) -> StoredReceipt:
+    """The receipt that `Receipt.object_metadata` made.
+
+    Raises:
+        ValueError: the metadata hold no receipt.
+    """
+    try:
+        short = json.loads(metadata[INPUT_RECEIPT_KEY])
+        return StoredReceipt(
+            digest=metadata[INPUT_DIGEST_KEY],
+            prompt_id=short["promptId"],
+            prompt_sha256=short["prompt"],
+            schema_sha256=short["schema"],
+            profile_sha256=short["profile"],
+            objects=[(int(generation), str(start)) for generation, start in short["objects"]],
+        )
+    except (KeyError, TypeError, ValueError):
+        raise ValueError("no receipt") from None
+
+
+def profile_hash(profile: LlmProfile) -> str:
+    """The hash of what the profile sets, by whatever names it was given."""
+    return canonical_hash(profile.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
 def make_receipt(
     *,
     prompt_id: PromptId,
@@ -87,10 +125,8 @@ def make_receipt(
     """The receipt of a report made from these."""
     return Receipt(
         prompt_id=prompt_id,
-        prompt_sha256=canonical_hash([prompt.system_instruction, prompt.user_prompt]),
+        prompt_sha256=prompt.sha256,
         schema_sha256=schema_sha256,
-        profile_sha256=canonical_hash(
-            profile.model_dump(mode="json", by_alias=True, exclude_none=True)
-        ),
+        profile_sha256=profile_hash(profile),
         objects=objects,
     )

@@ -9,12 +9,10 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TypeAlias
 
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.firestore_v1.async_client import AsyncClient
-from google.cloud.storage import Client as StorageClient
 from google.pubsub_v1.services.publisher import PublisherAsyncClient
 
-from executor.adapters.gcs import GcsObjects
+from executor.adapters.gcs import GcsObjects, storage_client
 from executor.adapters.gemini import GeminiModel, make_client
 from executor.adapters.interactions import GeminiInteractions
 from executor.background import BackgroundCalls
@@ -28,9 +26,6 @@ from shared.settings import TraceTarget
 
 #: Takes the body of a push request, answers an HTTP status.
 PushHandler: TypeAlias = Callable[[bytes], Awaitable[int]]
-
-# The storage client otherwise starts a thread that asks for the bucket's own metadata.
-os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
 @functools.cache
@@ -67,7 +62,7 @@ def executor() -> Executor:
     _set_on_sigterm(draining)
     return Executor(
         documents=FirestoreDocuments(firestore),
-        objects=GcsObjects(_storage_client(shared.project)),
+        objects=GcsObjects(storage_client(shared.project)),
         model=make_model(configured),
         background=make_background(configured),
         dead_letters=PubSubQueue(PublisherAsyncClient(), configured.dead_letter_topic),
@@ -110,11 +105,3 @@ def _set_on_sigterm(event: asyncio.Event) -> None:
             server_handler(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
-
-
-def _storage_client(project: str) -> StorageClient:
-    # A server other than Google's gets no real credentials.
-    if not os.environ.get("STORAGE_EMULATOR_HOST"):
-        return StorageClient(project=project)
-    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return StorageClient(project=project, credentials=anonymous)

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import requests
 from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -26,6 +28,18 @@ from shared.domain.artifacts import GcsUri
 _T = TypeVar("_T")
 #: Parallel requests of one instance; the client's own connection pool would hold 10.
 MAX_PARALLEL = 32
+
+
+# The client otherwise starts a thread that asks for the bucket's own metadata.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+def storage_client(project: str) -> Client:
+    """The official client; a server that STORAGE_EMULATOR_HOST names gets no credentials."""
+    if not os.environ.get("STORAGE_EMULATOR_HOST"):
+        return Client(project=project)
+    anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    return Client(project=project, credentials=anonymous)
 
 
 class GcsObjects:

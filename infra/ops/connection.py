@@ -141,8 +141,6 @@ def _objects(local: EnvironmentState | None, project: str) -> ObjectStore:
     if local is not None:
         return EmbeddedObjects(ObjectFolder(local.object_folder))
     # Late, as it takes a quarter of a second to load.
-    from google.cloud.storage import Client  # noqa: PLC0415
+    from executor.adapters.gcs import GcsObjects, storage_client  # noqa: PLC0415
 
-    from executor.adapters.gcs import GcsObjects  # noqa: PLC0415
-
-    return GcsObjects(Client(project=project))
+    return GcsObjects(storage_client(project))

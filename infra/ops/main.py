@@ -16,6 +16,7 @@ from infra.ops import (
     checks_cli,
     console_cli,
     dead_letters_cli,
+    registry_cli,
     report_cli,
     runs_cli,
     steps_cli,
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.add_typer(runs_cli.app, name="runs")
 app.add_typer(steps_cli.app, name="steps")
 app.add_typer(report_cli.app, name="report")
+app.add_typer(registry_cli.prompts_app, name="prompts")
+app.add_typer(registry_cli.schemas_app, name="schemas")
 app.add_typer(dead_letters_cli.app, name="dead-letters")
 app.command(epilog="Example: `worker-llm console --project my-project --port 8080`")(
     console_cli.console

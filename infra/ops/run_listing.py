@@ -1,4 +1,4 @@
-"""The newest runs of an environment."""
+"""What lies in an environment's collections, without knowing its ids."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -27,6 +27,16 @@ class RunListing(Protocol):
         """
         ...
 
+    async def ids(
+        self, collection: str, *, limit: int, timeout_seconds: float
+    ) -> Sequence[str]:
+        """The ids in a collection, in their order, at most so many.
+
+        Raises:
+            StoreUnavailable: no answer within the timeout.
+        """
+        ...
+
 
 class FirestoreRunListing:
     """Implements RunListing by the index that Firestore keeps of every single field."""
@@ -46,6 +56,17 @@ class FirestoreRunListing:
             raise StoreUnavailable(type(error).__name__) from None
         return [str(run.id) for run in found]
 
+    async def ids(
+        self, collection: str, *, limit: int, timeout_seconds: float
+    ) -> Sequence[str]:
+        """One RunQuery call, which returns no fields; see the port."""
+        query = self._client.collection(collection).select([]).limit(limit)
+        try:
+            found = await query.get(timeout=timeout_seconds)
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+            raise StoreUnavailable(type(error).__name__) from None
+        return [str(document.id) for document in found]
+
 
 class EmbeddedRunListing:
     """Implements RunListing on the embedded documents."""
@@ -61,6 +82,14 @@ class EmbeddedRunListing:
         runs = self._documents.snapshots(collection)
         created = sorted((run for run in runs if _CREATED in run.data), key=_age, reverse=True)
         return [run.ref.document_id for run in created[:limit]]
+
+    async def ids(
+        self, collection: str, *, limit: int, timeout_seconds: float
+    ) -> Sequence[str]:
+        """Never waits; see the port."""
+        del timeout_seconds
+        found = (each.ref.document_id for each in self._documents.snapshots(collection))
+        return sorted(found)[:limit]
 
 
 def _age(run: Snapshot) -> tuple[str, str]:

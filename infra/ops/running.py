@@ -26,6 +26,7 @@ from infra.ops.connection import NotConnected
 from infra.ops.console.serving import console_of
 from infra.ops.dead_letter_box import BoxUnavailable
 from infra.ops.operator_acts import ActRefused
+from infra.ops.registry_files import FileInvalid
 from infra.ops.run_reading import NotFound
 from infra.ops.step_logs import LogsUnavailable
 from shared.ports import StoreUnavailable
@@ -39,6 +40,7 @@ _EXPLAINED = (
     BundleError,
     EmulatorsMissing,
     EmulatorUnreachable,
+    FileInvalid,
     LogsUnavailable,
     NotConnected,
     ObjectsUnavailable,

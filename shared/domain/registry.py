@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.domain.canonical import canonical_hash
 from shared.domain.errors import InvalidStepInputs, LlmProfileInvalid
 from shared.domain.identifiers import PromptId, SchemaId
 from shared.domain.validation import describe
@@ -20,6 +21,11 @@ class Prompt(_Document):
     schema_version: Annotated[Literal[1], Field(alias="schemaVersion")]
     system_instruction: Annotated[str, Field(alias="systemInstruction")]
     user_prompt: Annotated[str, Field(alias="userPrompt")]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of both texts."""
+        return canonical_hash([self.system_instruction, self.user_prompt])
 
 
 class SchemaDocument(_Document):

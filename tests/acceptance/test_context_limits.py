@@ -99,7 +99,7 @@ async def test_the_previous_report_has_the_same_limit(more: int, tmp_path: Path)
 
         if more:
             error = await error_of(report)
-            assert error["message"].startswith(f"previous report external {uri}: 65537 bytes")
+            assert error["message"].startswith(f"previous report {uri}: 65537 bytes")
         else:
             await succeeds(report)
 

@@ -54,7 +54,7 @@ def test_the_same_inputs_give_the_same_digest() -> None:
         {"profile": profile(temperature=0.5)},
         {"objects": []},
         {"objects": [SOURCE, SOURCE]},
-        {"objects": [replace(SOURCE, role="previous report external")]},
+        {"objects": [replace(SOURCE, role="previous report")]},
         {"objects": [replace(SOURCE, uri=GcsUri("b", "other.json"))]},
         {"objects": [replace(SOURCE, generation=8)]},
         {"objects": [replace(SOURCE, sha256="d" * 64)]},
