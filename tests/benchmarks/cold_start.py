@@ -1,0 +1,62 @@
+"""What a new instance costs before it works: time and memory from nothing to imported."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.local.bundle import REPOSITORY
+
+_SETTINGS = {
+    "GCP_PROJECT": "bench",
+    "JOBS_TOPIC": "jobs",
+    "DEAD_LETTER_TOPIC": "dead",
+    "ARTIFACTS_BUCKET": "bench-artifacts",
+    "GEMINI_API_KEY": "none",
+    "GEMINI_BASE_URL": "http://127.0.0.1:1",
+}
+_IMPORT = "import resource, {module}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+#: The name in the tables -> the module that holds the entry point.
+TARGETS: Mapping[str, str] = {
+    "functions-framework alone": "functions_framework",
+    "dispatcher": "dispatcher.main",
+    "executor": "executor.main",
+    "single function": "tests.benchmarks.single_function",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """Samples of one entry point, in the order of the rounds."""
+
+    seconds: Sequence[float]
+    mebibytes: Sequence[float]
+
+
+def measure_cold_starts(rounds: int) -> Mapping[str, ColdStart]:
+    """Import each entry point in a new interpreter, in turn, so many times."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in TARGETS}
+    for _ in range(rounds):
+        for name, module in TARGETS.items():
+            samples[name].append(_imported(module))
+    return {
+        name: ColdStart(
+            seconds=[seconds for seconds, _ in taken],
+            mebibytes=[mebibytes for _, mebibytes in taken],
+        )
+        for name, taken in samples.items()
+    }
+
+
+def _imported(module: str) -> tuple[float, float]:
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT.format(module=module)],
+        env={**os.environ, **_SETTINGS},
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    return time.perf_counter() - begun, int(done.stdout) / 1024
