@@ -8,13 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.events.cloud.firestore_v1.types import DocumentEventData
+from google.events.cloud.firestore_v1.types import Document
 from google.protobuf.message import DecodeError
 
 from shared.domain.documents import Version
+from shared.domain.steps import StepStatus
 
 _RUN_FIELDS = ("runId", "status", "flowKey", "scope", "error")
 _STEP_FIELDS = ("stepType", "status", "timeframe", "dependsOn")
+_STATUSES = frozenset(StepStatus)
+#: The string READY as a value: field 17 of google.firestore.v1.Value, five bytes long. A
+#: document without these bytes has no READY step.
+_READY = b"\x8a\x01\x05READY"
+#: Fields of google.events.cloud.firestore.v1.DocumentEventData.
+_VALUE, _OLD_VALUE = 1, 2
+_VARINT, _LENGTH_DELIMITED = 0, 2
+_FIXED_BYTES = {1: 8, 5: 4}
+_MAX_VARINT_BYTES = 10
+_LAST_BYTE = 0x7F
+_NO_EVENT = "the data is no DocumentEventData protobuf"
 
 
 class EventUnreadable(Exception):
@@ -27,14 +39,29 @@ class DocumentState:
 
     version: Version
     data: Mapping[str, Any]
+    #: No step is READY, each has a type and a known status, and their fields are left out of
+    #: `data`: nobody needs them.
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentChange:
     """A run before and after a write; None where it did not exist."""
 
-    old: DocumentState | None
     new: DocumentState | None
+    #: Decoded when somebody asks for it: most events are over before that.
+    old_document: bytes | None
+
+    @property
+    def old(self) -> DocumentState | None:
+        """The run before the write.
+
+        Raises:
+            EventUnreadable: these bytes are no document.
+        """
+        if self.old_document is None:
+            return None
+        return _state(_parsed(self.old_document))
 
 
 def decode_change(data: bytes) -> DocumentChange:
@@ -43,27 +70,90 @@ def decode_change(data: bytes) -> DocumentChange:
     Raises:
         EventUnreadable: these bytes are no such event.
     """
-    event = DocumentEventData.pb()()
-    try:
-        event.ParseFromString(data)
-    except DecodeError:
-        raise EventUnreadable("the data is no DocumentEventData protobuf") from None
-    old = _state(event.old_value) if event.HasField("old_value") else None
-    new = _state(event.value) if event.HasField("value") else None
+    documents = _documents(data)
+    new, old = documents.get(_VALUE), documents.get(_OLD_VALUE)
     if old is None and new is None:
         raise EventUnreadable("the event carries neither an old nor a new document")
-    return DocumentChange(old=old, new=new)
+    if new is None:
+        return DocumentChange(new=None, old_document=old)
+    document = _parsed(new)
+    quiet = _READY not in new and _plainly_quiet(document.fields)
+    return DocumentChange(new=_state(document, quiet=quiet), old_document=old)
 
 
-def _state(document: Any) -> DocumentState:
+def _documents(data: bytes) -> Mapping[int, bytes]:
+    """The parts of the event by field, not decoded: the library would decode both documents.
+
+    https://protobuf.dev/programming-guides/encoding
+    """
+    parts: dict[int, bytes] = {}
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == _LENGTH_DELIMITED:
+            length, at = _varint(data, at)
+            parts[tag >> 3] = data[at : at + length]
+            at += length
+        elif tag & 7 in _FIXED_BYTES:
+            at += _FIXED_BYTES[tag & 7]
+        elif tag & 7 == _VARINT:
+            _, at = _varint(data, at)
+        else:
+            raise EventUnreadable(_NO_EVENT)
+    if at > len(data):
+        raise EventUnreadable(_NO_EVENT)
+    return parts
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, seven bits a byte, and where the next field does."""
+    value = 0
+    for shift, byte in enumerate(data[at : at + _MAX_VARINT_BYTES]):
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte <= _LAST_BYTE:
+            return value, at + shift + 1
+    raise EventUnreadable(_NO_EVENT)
+
+
+def _parsed(data: bytes) -> Any:
+    document = Document.pb()()
+    try:
+        document.ParseFromString(data)
+    except DecodeError:
+        raise EventUnreadable(_NO_EVENT) from None
+    return document
+
+
+def _plainly_quiet(fields: Any) -> bool:
+    """Whether every step has a type and a known status."""
+    steps = fields.get("steps")
+    return (
+        steps is not None
+        and steps.WhichOneof("value_type") == "map_value"
+        and all(map(_is_plain, steps.map_value.fields.values()))
+    )
+
+
+def _is_plain(step: Any) -> bool:
+    fields = step.map_value.fields
+    # Not by index: that would put in what is missing.
+    step_type, status = fields.get("stepType"), fields.get("status")
+    return (
+        step_type is not None
+        and step_type.string_value != ""
+        and status is not None
+        and status.string_value in _STATUSES
+    )
+
+
+def _state(document: Any, *, quiet: bool = False) -> DocumentState:
     fields = document.fields
     data = _some(fields, _RUN_FIELDS)
     if "steps" in fields:
-        data["steps"] = _steps(fields["steps"])
-    return DocumentState(
-        version=Version(document.update_time.ToNanoseconds()),
-        data=data,
-    )
+        steps = fields["steps"]
+        data["steps"] = dict.fromkeys(steps.map_value.fields) if quiet else _steps(steps)
+    version = Version(document.update_time.ToNanoseconds())
+    return DocumentState(version=version, data=data, quiet=quiet)
 
 
 def _steps(value: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from dispatcher.change import DocumentState, EventUnreadable, decode_change
+from dispatcher.change import DocumentChange, DocumentState, EventUnreadable, decode_change
 from dispatcher.claiming import CALL_TIMEOUT_SECONDS, Cause, Claims, RunView
 from dispatcher.planning import Noop, executable_steps, is_worker_owned, reason_for_nothing
 from dispatcher.settings import DispatcherSettings
@@ -16,7 +16,7 @@ from shared.domain.errors import (
     FlowRunInvalid,
     FlowRunNotFound,
 )
-from shared.domain.flow_run import FlowRun, parse_flow_run
+from shared.domain.flow_run import FlowRun, parse_flow_run, parse_run_head
 from shared.domain.trace import TRACEPARENT, parse_traceparent, trace_of_event
 from shared.events import Event, EventLogger
 from shared.ports import (
@@ -75,7 +75,7 @@ class Dispatcher:
             return
         cause = Cause(event_id=event_id, trace=trace, log=log)
         try:
-            await self._handle_run(document_id, change.old, change.new, cause)
+            await self._handle_run(document_id, change, change.new, cause)
         except (FirestoreClaimFailed, QueueUnavailable) as problem:
             code = getattr(problem, "code", None)
             log.error(Event.CLOUD_EVENT_FINISHED, str(problem), code=code, outcome="redeliver")
@@ -84,13 +84,14 @@ class Dispatcher:
     async def _handle_run(
         self,
         document_id: str,
-        old: DocumentState | None,
+        change: DocumentChange,
         new: DocumentState,
         cause: Cause,
     ) -> None:
         log = cause.log
         try:
-            run = parse_flow_run(document_id, new.data)
+            parse = parse_run_head if new.quiet else parse_flow_run
+            run = parse(document_id, new.data)
         except FlowRunInvalid as problem:
             await self._report_invalid(document_id, new, problem, log)
             return
@@ -99,7 +100,7 @@ class Dispatcher:
             log.info(Event.CLOUD_EVENT_NOOP, reason=reason_for_nothing(run))
             return
         log.info(Event.CLOUD_EVENT_PARSED, flowRunSteps=_steps_for_log(run))
-        if is_worker_owned(_parsed(document_id, old), run):
+        if is_worker_owned(_parsed(document_id, change), run):
             log.info(Event.CLOUD_EVENT_NOOP, reason=Noop.WORKER_OWNED_CHANGE)
             return
         view = RunView(run=run, data=new.data, version=new.version)
@@ -150,10 +151,12 @@ class Dispatcher:
         return document_id
 
 
-def _parsed(document_id: str, state: DocumentState | None) -> FlowRun | None:
+def _parsed(document_id: str, change: DocumentChange) -> FlowRun | None:
+    """The run before the change; None where it did not exist, or was none."""
     try:
-        return parse_flow_run(document_id, state.data) if state else None
-    except FlowRunInvalid:
+        old = change.old
+        return parse_flow_run(document_id, old.data) if old else None
+    except (EventUnreadable, FlowRunInvalid):
         return None
 
 

@@ -1,13 +1,16 @@
-"""The composition root: the one place that knows the concrete adapters."""
+"""The composition root: the one place that knows the concrete adapters.
+
+What reaches Firestore and Pub/Sub is loaded when the first of them is needed. Most events of
+a busy database ask for nothing, and an instance that sees no other never pays for either.
+"""
+
+# ruff: noqa: PLC0415 -- see above
 
 import functools
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
-
-from google.cloud.firestore_v1.async_client import AsyncClient
-from google.pubsub_v1.services.publisher import PublisherAsyncClient
 
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings

@@ -5,7 +5,7 @@ orchestrator's, tolerated whatever they hold.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -88,6 +88,17 @@ def parse_flow_run(document_id: str, data: Mapping[str, Any]) -> FlowRun:
     Raises:
         FlowRunInvalid: naming the field that is wrong and what it must be.
     """
+    head = parse_run_head(document_id, data)
+    steps = {StepId(name): _parse_step(name, step) for name, step in data["steps"].items()}
+    return replace(head, steps=steps)
+
+
+def parse_run_head(document_id: str, data: Mapping[str, Any]) -> FlowRun:
+    """The run in a document, its steps not looked into: there are none in what is returned.
+
+    Raises:
+        FlowRunInvalid: naming the field that is wrong and what it must be.
+    """
     if not is_run_id(document_id):
         raise FlowRunInvalid("the document id is no run id (YYYYMMDD-HHmmss_SYMBOL_suffix)")
     if data.get("runId", document_id) != document_id:
@@ -96,6 +107,10 @@ def parse_flow_run(document_id: str, data: Mapping[str, Any]) -> FlowRun:
     steps = data.get("steps")
     if not isinstance(steps, Mapping):
         raise FlowRunInvalid("steps must be a map of step id to step")
+    if not all(map(is_step_id, steps)):
+        raise FlowRunInvalid(
+            "steps holds an id that is empty, too long, or has . / or a control"
+        )
     run_id = RunId(document_id)
     flow_key = data.get("flowKey")
     return FlowRun(
@@ -103,15 +118,11 @@ def parse_flow_run(document_id: str, data: Mapping[str, Any]) -> FlowRun:
         status=status,
         flow_key=flow_key if isinstance(flow_key, str) else None,
         symbol=_symbol(run_id, data.get("scope")),
-        steps={StepId(name): _parse_step(name, step) for name, step in steps.items()},
+        steps={},
     )
 
 
 def _parse_step(name: str, step: object) -> Step:
-    if not is_step_id(name):
-        raise FlowRunInvalid(
-            "steps holds an id that is empty, too long, or has . / or a control"
-        )
     if not isinstance(step, Mapping):
         raise FlowRunInvalid(f"steps.{name[:64]} must be a map")
     step_type, timeframe = step.get("stepType"), step.get("timeframe")

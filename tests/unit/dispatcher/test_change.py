@@ -58,9 +58,41 @@ def test_only_what_decides_is_decoded() -> None:
     run = {"runId": "r", "status": "RUNNING", "flowKey": "f_v1", "scope": {"symbol": "X"}}
     beside = {"inputs": {"large": "x" * 10_000}, "outputs": {"gcs_uri": "gs://b/n"}}
 
-    data = decoded({**run, "progress": {}, "steps": {"1d:s-é": {**step, **beside}}})
+    steps = {"1d:s-é": {**step, **beside}, "next": {"status": "READY"}}
 
-    assert data == {**run, "steps": {"1d:s-é": step}}
+    data = decoded({**run, "progress": {}, "steps": steps})
+
+    assert data == {**run, "steps": {"1d:s-é": step, "next": {"status": "READY"}}}
+
+
+def test_of_a_run_without_a_ready_step_no_step_is_decoded() -> None:
+    step = {"stepType": "LLM_REPORT", "status": "RUNNING", "inputs": {"large": "x" * 10_000}}
+
+    change = decode_change(event(None, {"status": "RUNNING", "steps": {"a": step, "b": step}}))
+
+    assert change.new is not None
+    assert change.new.quiet
+    assert change.new.data == {"status": "RUNNING", "steps": {"a": None, "b": None}}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param({"stepType": "LLM_REPORT", "status": "READY"}, id="ready"),
+        pytest.param({"stepType": "LLM_REPORT", "status": "ready"}, id="misspelled"),
+        pytest.param({"stepType": "LLM_REPORT"}, id="no status"),
+        pytest.param({"status": "RUNNING"}, id="no type"),
+        pytest.param("RUNNING", id="no map"),
+    ],
+)
+def test_a_step_that_is_ready_or_odd_has_the_run_decoded(step: Any) -> None:
+    sound = {"stepType": "LLM_REPORT", "status": "RUNNING"}
+
+    change = decode_change(event(None, {"status": "RUNNING", "steps": {"a": sound, "b": step}}))
+
+    assert change.new is not None
+    assert not change.new.quiet
+    assert change.new.data["steps"] == {"a": sound, "b": step}
 
 
 def test_the_inputs_of_a_ready_step_are_decoded_for_the_jobs_hints() -> None:
