@@ -1,24 +1,18 @@
-"""The composition root: the one place that knows the concrete adapters.
-
-What reaches Firestore and Pub/Sub is loaded when the first of them is needed. Most events of
-a busy database ask for nothing, and an instance that sees no other never pays for either.
-"""
-
-# ruff: noqa: PLC0415 -- see above
+"""The composition root: the one place that knows the concrete adapters."""
 
 import functools
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from dispatcher.late import LateDocuments, LateQueue
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings
 from dispatcher.sweep import Sweep
 from shared.adapters.clock import SystemClock
-from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
-from shared.adapters.pubsub import PubSubQueue
 from shared.events import EventLogger
+from shared.ports import DocumentStore, Queue
 from shared.settings import TraceTarget
 
 #: Takes a CloudEvent's attributes and data.
@@ -33,10 +27,10 @@ def settings() -> DispatcherSettings:
 
 @functools.cache
 def dispatcher() -> Dispatcher:
-    """The dispatcher of this process, made at the first event: gRPC wants its event loop."""
+    """The dispatcher of this process."""
     return Dispatcher(
-        documents=FirestoreDocuments(_firestore()),
-        queue=_queue(),
+        documents=LateDocuments(_documents),
+        queue=LateQueue(_queue),
         clock=SystemClock(),
         log=_log(),
         settings=settings(),
@@ -57,9 +51,11 @@ def event_handler() -> EventHandler:
 
 @functools.cache
 def sweep() -> Sweep:
-    """The sweep of this process; see `dispatcher`."""
+    """The sweep of this process."""
+    from shared.adapters.firestore import FirestoreUnfinishedWork  # noqa: PLC0415 -- see late
+
     return Sweep(
-        documents=FirestoreDocuments(_firestore()),
+        documents=_documents(),
         work=FirestoreUnfinishedWork(_firestore()),
         queue=_queue(),
         clock=SystemClock(),
@@ -69,14 +65,30 @@ def sweep() -> Sweep:
     )
 
 
+# The clients are made at the first call: gRPC wants its event loop.
+
+
+def _documents() -> DocumentStore:
+    from shared.adapters.firestore import FirestoreDocuments  # noqa: PLC0415 -- see late
+
+    return FirestoreDocuments(_firestore())
+
+
 @functools.cache
-def _firestore() -> AsyncClient:
+def _firestore() -> Any:
+    from google.cloud.firestore_v1.async_client import AsyncClient  # noqa: PLC0415 -- see late
+
     shared = settings().shared
     return AsyncClient(project=shared.project, database=shared.database)
 
 
-@functools.cache
-def _queue() -> PubSubQueue:
+def _queue() -> Queue:
+    from google.pubsub_v1.services.publisher import (  # noqa: PLC0415 -- see late
+        PublisherAsyncClient,
+    )
+
+    from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415 -- see late
+
     return PubSubQueue(PublisherAsyncClient(), settings().jobs_topic)
 
 
