@@ -79,6 +79,7 @@ bundles: $(READY) ## Write the source archives that Terraform deploys
 docs-generated: $(READY) ## Bring the generated pages of the docs up to date
 	@$(BIN)/python -m infra.docs
 	@$(BIN)/python -m tests.model_faults_page
+	@$(BIN)/python -m tests.billing_kills_page
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(SCANNER) build .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -39,14 +39,13 @@ def make_model(configured: ExecutorSettings) -> GeminiModel:
     return GeminiModel(make_client(configured.gemini, configured.shared.project), SystemClock())
 
 
-def make_background(configured: ExecutorSettings) -> BackgroundCalls | None:
-    """Calls in the background, where the settings want them."""
+def make_background(configured: ExecutorSettings, model: GeminiModel) -> BackgroundCalls | None:
+    """Calls in the background, where the settings want them, by the model's own client."""
     gemini, clock = configured.gemini, SystemClock()
     if gemini.api is not GeminiApi.INTERACTIONS:
         return None
-    client = make_client(gemini, configured.shared.project)
     return BackgroundCalls(
-        model=GeminiInteractions(client, clock),
+        model=GeminiInteractions(model.client, clock),
         clock=clock,
         longest=gemini.background_timeout,
     )
@@ -60,11 +59,12 @@ def executor() -> Executor:
     firestore = AsyncClient(project=shared.project, database=shared.database)
     draining = asyncio.Event()
     _set_on_sigterm(draining)
+    model = make_model(configured)
     return Executor(
         documents=FirestoreDocuments(firestore),
         objects=GcsObjects(storage_client(shared.project)),
-        model=make_model(configured),
-        background=make_background(configured),
+        model=model,
+        background=make_background(configured, model),
         dead_letters=PubSubQueue(PublisherAsyncClient(), configured.dead_letter_topic),
         clock=clock,
         log=EventLogger(

@@ -46,7 +46,7 @@ from shared.domain.messages import OutgoingMessage
 
 RUN_ID = RunId("20260105-090000_BTCUSD_fault")
 STEP_ID = StepId("llm_report_1d")
-_RUN = DocumentRef("flow_runs", RUN_ID)
+RUN = DocumentRef("flow_runs", RUN_ID)
 #: More than any step may need; a test that gets there has found a loop.
 MAX_DELIVERIES = 12
 #: A loaded machine may be ten times slower; nothing here takes more than a few seconds.
@@ -98,7 +98,7 @@ class Seeds:
         return {
             **{DocumentRef("llm_prompts", name): data for name, data in self.prompts.items()},
             **{DocumentRef("llm_schemas", name): data for name, data in self.schemas.items()},
-            _RUN: self.run,
+            RUN: self.run,
         }
 
 
@@ -157,14 +157,16 @@ async def drive(
         serve(app, name="Gemini stand-in") as url,
     ):
         settings = {**function_environ("local", url), **_SETTINGS, **(environ or {})}
-        stage = _Stage(folder, settings, seeded or seeds())
+        stage = Stage(folder, settings, seeded or seeds())
         async with stage.environment:
             await stage.claim()
             await stage.deliver_until_closed()
             return await stage.ended(app.state.calls)
 
 
-class _Stage:
+class Stage:
+    """Both stages on embedded adapters, with a step to claim."""
+
     def __init__(self, folder: Path, environ: Mapping[str, str], seeded: Seeds) -> None:
         self.folder = ObjectFolder(folder)
         self.folder.create_bucket(BUCKET)
@@ -247,7 +249,7 @@ class _Stage:
             if record.name not in seeded
         }
         return Ended(
-            run=await self._read(_RUN),
+            run=await self._read(RUN),
             record=await self._read(job_ref(RUN_ID, STEP_ID)),
             statuses=self.statuses,
             skipped=self.clock.skipped,

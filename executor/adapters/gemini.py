@@ -43,7 +43,7 @@ class GeminiModel:
     """Implements the LanguageModel port."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
-        self._client = client
+        self.client = client
         self._clock = clock
 
     async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
@@ -59,10 +59,10 @@ class GeminiModel:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aio.aclose()
+        await self.client.aio.aclose()
 
     async def _send(self, request: ModelRequest, timeout_seconds: float) -> str:
-        response = await self._client.aio.models.generate_content(
+        response = await self.client.aio.models.generate_content(
             model=request.profile.model_name,
             contents=_contents(request),
             config=_config(request, timeout_seconds),

@@ -32,7 +32,7 @@ class GeminiInteractions:
     def __init__(self, client: Client, clock: Clock) -> None:
         # The first access imports some 24 MiB, so only those who want interactions have it.
         self._requests: Any = client.aio.interactions.with_raw_response
-        # Closed once nobody refers to it.
+        # It closes its connections once nobody refers to it.
         self._client = client
         self._clock = clock
 

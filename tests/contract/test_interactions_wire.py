@@ -106,12 +106,16 @@ async def provider(
             base_url=url,
             timeout_seconds=30,
         )
-        yield Provider(
-            model=GeminiInteractions(make_client(settings, "some-project"), SystemClock()),
-            calls=app.state.calls,
-            faults=app.state.faults,
-            interactions=app.state.interactions,
-        )
+        client = make_client(settings, "some-project")
+        try:
+            yield Provider(
+                model=GeminiInteractions(client, SystemClock()),
+                calls=app.state.calls,
+                faults=app.state.faults,
+                interactions=app.state.interactions,
+            )
+        finally:
+            await client.aio.aclose()
 
 
 @pytest.mark.parametrize("backend", Backend)

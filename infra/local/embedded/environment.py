@@ -198,7 +198,7 @@ def _sweep(environment: EmbeddedEnvironment) -> SweepHandler:
 def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:
     # Late, as the model's library takes half a second to load.
     from executor.service import Executor  # noqa: PLC0415
-    from executor.wiring import make_model  # noqa: PLC0415
+    from executor.wiring import make_background, make_model  # noqa: PLC0415
 
     settings = read_executor_settings(environment.environ)
     model = make_model(settings)
@@ -207,6 +207,7 @@ def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:
         documents=environment.worker_documents,
         objects=EmbeddedObjects(environment.folder),
         model=model,
+        background=make_background(settings, model),
         dead_letters=environment.dead_letters,
         clock=environment.clock,
         log=environment.logger("executor", settings.shared),
