@@ -160,7 +160,7 @@ class KillStage(Stage):
             documents=MortalDocuments(inner=self.environment.worker_documents, life=life),
             objects=MortalObjects(inner=EmbeddedObjects(self.folder), life=life),
             model=MortalModel(inner=model, life=life),
-            background=self._background(model, life),
+            background=self._mortal_background(model, life),
             dead_letters=self.environment.dead_letters,
             clock=self.clock,
             log=self.environment.logger("executor", settings.shared),
@@ -169,7 +169,7 @@ class KillStage(Stage):
             random=NoJitter(),
         )
 
-    def _background(self, model: GeminiModel, life: Life) -> Any:
+    def _mortal_background(self, model: GeminiModel, life: Life) -> Any:
         calls = make_background(read_settings(self.environment.environ), model)
         if calls is None:
             return None
