@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +20,15 @@ from infra.local.emulator_servers import RunningEmulators, running_emulators
 from infra.local.emulators import Found, Missing, find_emulators
 from infra.local.relay import Relay, RelayPolicy
 from infra.local.serve import serve
+
+# A loaded machine is slow, and no test is about time: only wrong answers may fail a property.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("patient")
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
