@@ -68,12 +68,20 @@ def up(
     with_demo: Annotated[
         bool, typer.Option("--demo", help="Begin the demo's runs in it, for something to see.")
     ] = False,
+    faults: Annotated[
+        Path | None,
+        typer.Option(help="Have the model's stand-in misbehave as this JSON file says."),
+    ] = None,
     data_dir: _DataDir = DATA_DIR,
 ) -> None:
     """Start the local environment and keep it running until Ctrl-C."""
     from infra.ops.running import finish, keep_up
 
-    finish(keep_up(embedded=embedded, with_demo=with_demo, data_dir=data_dir.resolve()))
+    finish(
+        keep_up(
+            embedded=embedded, with_demo=with_demo, faults=faults, data_dir=data_dir.resolve()
+        )
+    )
 
 
 @app.command()

@@ -25,6 +25,7 @@ from infra.local.state_file import AlreadyUp
 from infra.ops.connection import NotConnected
 from infra.ops.console.serving import console_of
 from infra.ops.dead_letter_box import BoxUnavailable
+from infra.ops.model_faults import FaultsRefused, play_faults
 from infra.ops.operator_acts import ActRefused
 from infra.ops.registry_files import FileInvalid
 from infra.ops.run_reading import NotFound
@@ -40,6 +41,7 @@ _EXPLAINED = (
     BundleError,
     EmulatorsMissing,
     EmulatorUnreachable,
+    FaultsRefused,
     FileInvalid,
     LogsUnavailable,
     NotConnected,
@@ -69,12 +71,16 @@ def finish(work: Coroutine[None, None, int]) -> None:
     raise typer.Exit(code)
 
 
-async def keep_up(*, embedded: bool | None, with_demo: bool, data_dir: Path) -> int:
+async def keep_up(
+    *, embedded: bool | None, with_demo: bool, faults: Path | None, data_dir: Path
+) -> int:
     """Run the environment until a signal, or until one of its parts ends by itself."""
     async with (
         _environment(embedded, data_dir) as environment,
         console_of(environment, data_dir) as console,
     ):
+        if faults:
+            await play_faults(environment.addresses["Gemini stand-in"], faults)
         if with_demo:
             await seed(environment, _scenario(environment.bucket))
         typer.echo(f"up ({environment.backend}), project {environment.project}")

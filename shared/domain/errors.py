@@ -244,8 +244,8 @@ class TimeBudgetExceeded(RetryableError):
 class GeminiRequestFailed(RetryableError):
     """Gemini did not answer properly.
 
-    Look at the provider's status, then rerun the step. `maybe_billed` says that the request
-    may have been worked on, and paid for, although no usable answer came.
+    If the message says that key, role or project are refused, mend them; else look at the
+    provider's status. Then rerun the step.
     """
 
     code = ErrorCode.GEMINI_REQUEST_FAILED
@@ -259,6 +259,7 @@ class GeminiRequestFailed(RetryableError):
         maybe_billed: bool = False,
     ) -> None:
         super().__init__(message, details=details, retry_after=retry_after)
+        #: The request may have been worked on, and paid for, although no usable answer came.
         self.maybe_billed = maybe_billed
 
 
