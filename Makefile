@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser pictures check format up lock docs-generated bench setup terraform bundles clean
+.PHONY: help demo simulate test browser pictures check format up lock docs-generated bench setup terraform bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ browser: ## Install Debian's chromium for the browser tests, unless there is one
 
 pictures: $(READY) browser ## Take the docs' pictures of the console again
 	@UPDATE_PICTURES=1 $(BIN)/python -m pytest --quiet tests/browser
+
+simulate: $(READY) ## Disturb both stages at every operation, then at random for SECONDS=60
+	@$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60)
 
 test: $(READY) browser ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal

@@ -15,7 +15,7 @@ from executor.ports import (
 )
 from shared.domain.artifacts import GcsUri
 from shared.domain.documents import DocumentRef, Snapshot, Version, Write
-from shared.domain.errors import GeminiRequestFailed
+from shared.domain.errors import GeminiRequestFailed, RateLimited
 from shared.domain.messages import OutgoingMessage
 from shared.ports import Conflict, QueueUnavailable, StoreUnavailable
 from tests.simulation.bucket import Bucket
@@ -43,6 +43,9 @@ class Observer(Protocol):
 
     def called(self, who: Process, request: ModelRequest) -> None:
         """`who` called the model."""
+
+    def call_ended(self, request: ModelRequest, *, free: bool) -> None:
+        """The caller knows the answer of the call, or that it is free."""
 
     def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
         """`who` published messages."""
@@ -195,7 +198,14 @@ class SimulatedModel:
                 Fault.BLOCKED: blocked_answer,
             },
         )
-        return await self.world.perform(call, lambda: good_answer(request))
+        try:
+            answer = await self.world.perform(call, lambda: good_answer(request))
+        except (RateLimited, GeminiRequestFailed) as problem:
+            if not getattr(problem, "maybe_billed", False):
+                self.observer.call_ended(request, free=True)
+            raise
+        self.observer.call_ended(request, free=False)
+        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,22 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor.ports import ModelRequest
-from infra.local.cloud_events import Document
 from shared.domain.artifacts import GcsUri, parse_gcs_uri
 from shared.domain.documents import DocumentRef
 from shared.domain.messages import OutgoingMessage
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
-from tests.simulation.ledger import Claim, LeaseTaken, Ledger, StepKey
+from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, StepKey
 from tests.simulation.model import CANARY, marker_of
 from tests.simulation.process import REQUEST, Process, Request
 from tests.simulation.promises import (
-    CLOSED,
-    LLM_REPORT,
     JobChange,
     Promise,
     Violation,
-    executable,
     job_violations,
     leased,
     owner_of,
@@ -32,6 +28,9 @@ from tests.simulation.records import Change, Records
 from tests.simulation.world import World
 
 JOBS = "llm_jobs"
+#: The budgets that the contract promises by default.
+MAX_ATTEMPTS = 5
+MAX_CALLS = 5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,8 +40,8 @@ class Checker:
     world: World
     records: Records
     bucket: Bucket
-    max_attempts: int
-    max_calls: int
+    #: Whether a call is never to be repeated when its outcome is unknown.
+    at_most_once: bool
     ledger: Ledger = field(default_factory=Ledger)
     violations: list[Violation] = field(default_factory=list)
     _events_under_way: Counter[str] = field(default_factory=Counter)
@@ -109,8 +108,8 @@ class Checker:
             job,
             holds=holds,
             now=who.latest(),
-            max_attempts=self.max_attempts,
-            max_calls=self.max_calls,
+            max_attempts=MAX_ATTEMPTS,
+            max_calls=MAX_CALLS,
         ):
             self._found(violation)
         claim.booked = max(claim.booked, job.new["llmCalls"])
@@ -145,12 +144,22 @@ class Checker:
         if claim is None:
             self.broken(Promise.CALL_UNDER_LEASE, f"{who.name} called for {key} unleased")
             return
-        claim.calls.append(self.world.loop.time())
+        if self.at_most_once and not all(_known(call) for call in claim.calls):
+            what = f"{key}: called again although a former call may have been paid for"
+            self.broken(Promise.CALL_BUDGET, what)
+        claim.calls.append(CallSeen(request=REQUEST.get()))
         if len(claim.calls) > claim.booked:
             self.broken(Promise.CALL_BUDGET, f"{key}: {who.name} called before it was booked")
-        if len(claim.calls) > self.max_calls:
+        if len(claim.calls) > MAX_CALLS:
             self.broken(Promise.CALL_BUDGET, f"{key}: call {len(claim.calls)}")
         self._check_need(claim, run_id, step_id)
+
+    def call_ended(self, request: ModelRequest, *, free: bool) -> None:
+        """See `adapters.Observer`."""
+        run_id, step_id, _ = marker_of(request).split("|")
+        claim = self.ledger.leased_claim(f"{run_id}~{step_id}", REQUEST.get())
+        if claim is not None and claim.calls:
+            claim.calls[-1].free, claim.calls[-1].answered = free, not free
 
     def _check_need(self, claim: Claim, run_id: str, step_id: str) -> None:
         """Promise 5: nobody pays for a report that its attempt could have found."""
@@ -204,6 +213,9 @@ class Checker:
         held = claim.lease_of(request)
         if held is None or owner_of(job) != held.owner:
             return
+        if request.process.resumes_at > held.at_seconds:
+            # It was stopped for so long that it cannot know what it still holds.
+            return
         if leased(job, request.process.now()):
             what = f"{claim.key}: its message was acknowledged by the holder of its lease"
             self.broken(Promise.EVERYTHING_ENDS, what)
@@ -213,34 +225,12 @@ class Checker:
         return found.fields if found else None
 
 
+def _known(call: CallSeen) -> bool:
+    """Whether the present caller knows how this call of its claim ended."""
+    return call.free or (call.answered and call.request is REQUEST.get())
+
+
 def _job_change(change: Change) -> JobChange:
     new = change.new.fields if change.new else {}
     old = change.old.fields if change.old else None
     return JobChange(key=change.ref.document_id, old=old, new=new)
-
-
-def unfinished(records: Records, run_ids: Sequence[str]) -> list[str]:
-    """What would still have to happen before everything has ended."""
-    left: list[str] = []
-    for run_id in run_ids:
-        run = records.present(DocumentRef(FLOW_RUNS, run_id))
-        if run is None:
-            continue
-        for step_id, step in run.fields["steps"].items():
-            left += _left_of(records, run, run_id, step_id, step)
-    return left
-
-
-def _left_of(
-    records: Records, run: Document, run_id: str, step_id: str, step: Any
-) -> list[str]:
-    if step["stepType"] != LLM_REPORT:
-        return []
-    job = records.present(DocumentRef(JOBS, f"{run_id}~{step_id}"))
-    if executable(run.fields, step_id):
-        return [f"{step_id} is not claimed"]
-    if step["status"] == "RUNNING":
-        return [f"{step_id} is RUNNING"]
-    if job is not None and job.fields["state"] not in CLOSED:
-        return [f"the job of {step_id} is {job.fields['state']}"]
-    return []

@@ -12,6 +12,12 @@ from tests.simulation.simulate import Case, simulate
 CALL_POLICIES = ("at_least_once", "at_most_once")
 _CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
 _ALL = frozenset(Fault)
+#: A provider, or processes, so bad that budgets are spent; machines that stop and come back.
+_ONE_SIDED = (
+    (0.8, frozenset({Fault.RATE_LIMITED, Fault.INVALID})),
+    (0.3, _CRASHES | {Fault.TERMINATE}),
+    (0.15, frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK})),
+)
 #: One run in so many has its stages log, for promise 7: logging takes most of the time.
 _LOGGED_ONE_IN = 16
 
@@ -24,14 +30,21 @@ def random_case(seed: int) -> Case:
         # Nothing that excuses a second call, or needs the sweep.
         odds = Odds(probability=draw.choice((0.1, 0.3)), most=20, allowed=HARMLESS)
         return Case(seed=seed, scenario=scenario, odds=odds, sweeps=False)
-    probability = draw.choice((0.02, 0.05, 0.1, 0.3))
     return Case(
         seed=seed,
         scenario=scenario,
-        odds=Odds(probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=_ALL),
+        odds=_rough(draw),
         call_policy=CALL_POLICIES[draw.random() < 0.25],
         logged=seed % _LOGGED_ONE_IN == 0,
     )
+
+
+def _rough(draw: Random) -> Odds:
+    if draw.random() < 0.2:
+        probability, allowed = draw.choice(_ONE_SIDED)
+        return Odds(probability=probability, most=40, allowed=allowed)
+    probability = draw.choice((0.02, 0.05, 0.1, 0.3))
+    return Odds(probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=_ALL)
 
 
 def calm_case(scenario: str, call_policy: str = "at_least_once") -> Case:
@@ -74,3 +87,14 @@ def shrunk(case: Case) -> Case:
             position += 1
     calm = replace(found, odds=CALM)
     return calm if simulate(calm).violations else found
+
+
+#: So many random seeds must do to catch any breakage.
+MUTATION_SEEDS = 600
+
+
+def cases_for_mutations() -> Iterator[Case]:
+    """What every breakage must be caught by: the calm runs, then the first random seeds."""
+    for scenario in SCENARIOS:
+        yield replace(calm_case(scenario), sweeps=False)
+    yield from map(random_case, range(MUTATION_SEEDS))

@@ -23,6 +23,17 @@ class LeaseTaken:
 
 
 @dataclass(slots=True, kw_only=True)
+class CallSeen:
+    """One model call."""
+
+    request: Request | None
+    #: The caller knows that nothing is to be paid for it.
+    free: bool = False
+    #: The caller has its answer.
+    answered: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
 class Claim:
     """All that happened under one claim of a step."""
 
@@ -30,8 +41,7 @@ class Claim:
     claim_id: str
     event_id: str
     leases: list[LeaseTaken] = field(default_factory=list)
-    #: When model calls were begun, in virtual seconds.
-    calls: list[float] = field(default_factory=list)
+    calls: list[CallSeen] = field(default_factory=list)
     #: The highest number of booked calls that was ever stored.
     booked: int = 0
     published: int = 0

@@ -54,7 +54,7 @@ class Fault(StrEnum):
     CHANGED = "changed"  #: The same, with other inputs.
 
 
-_PROCESS = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
+_PROCESS = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.TERMINATE)
 _CALL = (*_PROCESS, Fault.REFUSED, Fault.SLOW, Fault.LATE, Fault.PAUSE)
 _CLOCK = (Fault.CLOCK_FORWARD, Fault.CLOCK_BACK)
 
@@ -169,8 +169,8 @@ class Nemesis:
     def _drawn(self, kind: Kind) -> Fault | None:
         if self.spent or self._faults.random() >= self._odds.probability:
             return None
-        fault = self._faults.choice(APPLICABLE[kind])
-        return fault if fault in self._odds.allowed else None
+        allowed = [fault for fault in APPLICABLE[kind] if fault in self._odds.allowed]
+        return self._faults.choice(allowed) if allowed else None
 
     def details(self, number: int) -> Random:
         """Draws how long or how far a fault goes; the same with and without a script."""

@@ -41,6 +41,8 @@ class Process:
         self.name = name
         self.alive = True
         self.resumes_at = 0.0
+        #: Told to end: it gets no more requests.
+        self.retiring = False
         #: What runs when it gets SIGTERM.
         self.on_terminate: Callable[[], object] = _ignore
         self._clock_offset = timedelta(0)
@@ -86,7 +88,8 @@ class Process:
 
     def terminate(self) -> None:
         """Take SIGTERM."""
-        if self.alive:
+        if self.alive and not self.retiring:
+            self.retiring = True
             self._context.copy().run(self.on_terminate)
 
     def shift_clock(self, seconds: float) -> None:

@@ -39,6 +39,8 @@ class Records:
         self.documents = EmbeddedDocuments(lambda: _EPOCH_NANOSECONDS + int(seconds() * 1e9))
         self._changes: list[Change] = []
         self._readers: list[Reader] = []
+        #: How often anything was written.
+        self.commits = 0
         self.documents.listen(self._collect)
 
     def tell(self, reader: Reader) -> None:
@@ -74,6 +76,7 @@ class Records:
         return self.documents.present(ref)
 
     def _tell(self, who: Process | None) -> None:
+        self.commits += 1
         changes, self._changes = self._changes, []
         for reader in self._readers:
             reader.committed(who, changes)

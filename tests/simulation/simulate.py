@@ -6,24 +6,31 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from shared.domain.documents import DocumentRef
+from tests.simulation import stages
 from tests.simulation.bucket import Bucket
-from tests.simulation.checker import Checker, unfinished
+from tests.simulation.checker import Checker
 from tests.simulation.delivery import FLOW_RUNS, EventTrigger, Platform, Scheduler, Topic
 from tests.simulation.loop import RunsInCircles, make_loop
 from tests.simulation.memory import remembered
 from tests.simulation.model import CANARY
 from tests.simulation.nemesis import HARMLESS, Injected, Kind, Nemesis, Odds
 from tests.simulation.orchestrator import Orchestrator
+from tests.simulation.process import EPOCH
 from tests.simulation.promises import Promise, Violation
 from tests.simulation.records import Records
+from tests.simulation.remaining import Remaining, remaining
 from tests.simulation.scenarios import SCENARIOS, Scenario
-from tests.simulation.stages import Deployment, Fleet, executor_settings
+from tests.simulation.stages import Deployment, Fleet
 from tests.simulation.world import Entry, World
 
 #: How often the sweep is asked for.
 SWEEP_SECONDS = 60.0
+#: For so long nobody may be at work on a step when nothing goes wrong any more: the longest
+#: time after which the sweep looks again at a job that waits in the queue, and one sweep.
+MOST_NEGLECTED_SECONDS = 960.0
 #: What is left to do so long after the last fault is left for ever.
 MOST_SECONDS = 4_000.0
 
@@ -51,8 +58,10 @@ class Result:
     injected: Sequence[Injected]
     #: The kind of each operation, in order.
     operations: Sequence[Kind]
-    #: From the last effect of the last fault to the last end of a step, in virtual seconds.
+    #: From the last effect of the last fault until the last step ended, in virtual seconds.
     recovery_seconds: float
+    #: The longest time after it for which nobody was at work on a step that had not ended.
+    neglected_seconds: float
     model_calls: int
     #: How each report ended, by run id and step id.
     ends: Mapping[tuple[str, str], str]
@@ -89,14 +98,13 @@ class _Run:
         self.world = World(loop, nemesis, traced=traced)
         self.records = Records(loop.time)
         bucket = Bucket()
-        settings = executor_settings(case.call_policy)
+        settings = stages.executor_settings(case.call_policy)
         self.log = io.StringIO() if case.logged else None
         self.checker = Checker(
             world=self.world,
             records=self.records,
             bucket=bucket,
-            max_attempts=settings.limits.max_attempts,
-            max_calls=settings.limits.max_llm_calls,
+            at_most_once=case.call_policy == "at_most_once",
         )
         self.deployment = Deployment(
             world=self.world,
@@ -111,6 +119,10 @@ class _Run:
             world=self.world, records=self.records, bucket=bucket, scenario=self.scenario
         )
         self._ended_at = 0.0
+        self._neglected_since: dict[str, float] = {}
+        self._neglected_seconds = 0.0
+        self._left: list[Remaining] = []
+        self._left_after = -1
         self._connect()
 
     def _connect(self) -> None:
@@ -144,7 +156,8 @@ class _Run:
             violations=tuple(self.checker.violations),
             injected=tuple(self.world.nemesis.injected),
             operations=tuple(self.world.kinds),
-            recovery_seconds=self._ended_at - self.world.calm_since,
+            recovery_seconds=max(0.0, self._ended_at - self.world.calm_since),
+            neglected_seconds=self._neglected_seconds,
             model_calls=sum(len(claim.calls) for claim in self.checker.ledger.claims.values()),
             ends=self._ends(),
             trace=tuple(self.world.trace),
@@ -169,18 +182,37 @@ class _Run:
     def _over(self) -> bool:
         """Whether nothing is left to happen, or too much time has passed."""
         seconds = self.world.loop.time()
-        if self._left():
-            self._ended_at = seconds
-            return seconds > self.world.calm_since + MOST_SECONDS
-        return self.orchestrator.done and not self.platform.open
+        left = self._remaining()
+        if not left:
+            return self.orchestrator.done and not self.platform.open
+        self._ended_at = seconds
+        self._watch(left, seconds)
+        return seconds > self.world.calm_since + MOST_SECONDS
 
-    def _left(self) -> list[str]:
-        return unfinished(self.records, list(self.scenario.runs))
+    def _remaining(self) -> list[Remaining]:
+        # Asked before every jump in time, and the same until something is written.
+        if self._left_after != self.records.commits:
+            self._left_after = self.records.commits
+            self._left = remaining(self.records, list(self.scenario.runs))
+        return self._left
+
+    def _watch(self, left: Sequence[Remaining], seconds: float) -> None:
+        """For how long has nobody been at work on these, since the last fault?"""
+        now = EPOCH + timedelta(seconds=seconds)
+        neglected = [x.key for x in left if not x.in_hand(self.checker.ledger, now)]
+        since = {key: self._neglected_since.get(key, seconds) for key in neglected}
+        self._neglected_since = since
+        for first in since.values():
+            alone = seconds - max(first, self.world.calm_since)
+            self._neglected_seconds = max(self._neglected_seconds, alone)
 
     def _judge(self) -> None:
         checker = self.checker
-        for left in self._left():
-            checker.broken(Promise.EVERYTHING_ENDS, left)
+        if self._neglected_seconds > MOST_NEGLECTED_SECONDS:
+            what = f"nobody was at work for {self._neglected_seconds:.0f} s"
+            checker.broken(Promise.EVERYTHING_ENDS, what)
+        for left in self._remaining():
+            checker.broken(Promise.EVERYTHING_ENDS, left.what)
         for complaint in self.world.loop.complaints:
             checker.broken(Promise.EVERYTHING_ENDS, f"nobody took an exception: {complaint}")
         if self.log is not None and CANARY in self.log.getvalue():

@@ -85,7 +85,7 @@ class Fleet:
         """See `delivery.Stage`."""
         slot = self.world.nemesis.schedule.randrange(self.size)
         process, handle = self._instances.get(slot) or self._new(slot)
-        if not process.alive:
+        if process.retiring or not process.alive:
             process, handle = self._new(slot)
         return process.start(lambda: handle(request))
 

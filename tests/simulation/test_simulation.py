@@ -22,6 +22,9 @@ _DECISIVE = frozenset(
     {Fault.BLOCKED, Fault.CANCELLED, Fault.RUN_CANCELLED, Fault.RERUN, Fault.CHANGED}
 )
 _CHUNK = 60
+#: One lease or, for a job that nobody leased, the two minutes after which the sweep looks at
+#: it; one sweep; and the sweep's own jitter.
+MOST_NEGLECTED_SECONDS = 120 + 60 + 10
 
 
 def told(case: Case) -> str:
@@ -61,6 +64,7 @@ def test_no_single_fault_at_any_operation_breaks_a_promise_or_costs_a_report(
         [injected] = case.script or ()
         assert not result.violations, told(case)
         assert injected.fault in _DECISIVE or result.ends == calm, told(case)
+        assert result.neglected_seconds <= MOST_NEGLECTED_SECONDS, told(case)
 
 
 @pytest.mark.parametrize("first_seed", range(0, 360, _CHUNK))

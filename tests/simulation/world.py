@@ -144,18 +144,22 @@ class World:
         if fault is Fault.CRASH_AFTER:
             await self._die(call)
         elif fault is Fault.LOST_ANSWER:
+            self.disturbed()
             await asyncio.sleep(self.nemesis.latency())
             raise call.unanswered
         elif fault is Fault.OWN_RETRY and call.done_before is not None:
             await asyncio.sleep(self.nemesis.latency())
             raise call.done_before
         elif fault is Fault.SLOW:
-            await asyncio.sleep(max(0.0, 0.9 * call.timeout_seconds - call.work_seconds))
+            seconds = max(0.0, 0.9 * call.timeout_seconds - call.work_seconds)
+            self.disturbed(for_seconds=seconds)
+            await asyncio.sleep(seconds)
         elif fault is Fault.PAUSE:
             self._pause(call.process, draw.uniform(*_PAUSE_SECONDS))
 
     async def _die(self, call: Call) -> NoReturn:
         self.note(call.process.name, "dies")
+        self.disturbed()
         call.process.crash()
         await self.loop.create_future()
         raise AssertionError("a dead process goes on")

@@ -1,0 +1,122 @@
+"""`make simulate`: every single fault, seeds without end, and the mutation check."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+from tests.simulation.campaign import Tally, catch_all, run_all
+from tests.simulation.explore import (
+    CALL_POLICIES,
+    calm_case,
+    crash_pairs,
+    random_case,
+    shrunk,
+    single_faults,
+)
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.nemesis import parse_script
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.simulate import Case, simulate
+
+
+def say(line: object) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def show(case: Case) -> None:
+    """Print the run of the case with as few faults as still break something."""
+    smallest = shrunk(case)
+    result = simulate(smallest, traced=True)
+    script = ",".join(map(str, smallest.script or ()))
+    calm = "" if smallest.odds.uneven else " --calm"
+    for line in result.trace:
+        say(line)
+    for violation in result.violations:
+        say(violation)
+    if not result.violations:
+        say("no promise is broken")
+    say(
+        f"again: python -m tests.simulation --seed {case.seed} --scenario {case.scenario}"
+        f" --policy {case.call_policy}{calm} --script '{script}'"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="of random seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first random seed")
+    parser.add_argument("--seeds", type=int, help="run so many seeds, however long it takes")
+    parser.add_argument("--pairs", action="store_true", help="also every pair of crashes")
+    parser.add_argument("--no-mutations", action="store_true", help="skip that check")
+    parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="for a replay")
+    parser.add_argument("--policy", choices=CALL_POLICIES, help="for a replay")
+    parser.add_argument("--script", help="for a replay: exactly these faults")
+    parser.add_argument("--calm", action="store_true", help="for a replay: even latencies")
+    return parser.parse_args()
+
+
+def _replayed(arguments: argparse.Namespace) -> Case:
+    case = calm_case("single") if arguments.calm else random_case(arguments.seed)
+    case = replace(case, seed=arguments.seed)
+    if arguments.scenario is not None:
+        case = replace(case, scenario=arguments.scenario)
+    if arguments.policy is not None:
+        case = replace(case, call_policy=arguments.policy)
+    if arguments.script is not None:
+        case = replace(case, script=parse_script(arguments.script))
+    return case
+
+
+def main() -> int:
+    """Run what was asked for; 1 when a promise is broken."""
+    arguments = _arguments()
+    if arguments.seed is not None:
+        show(_replayed(arguments))
+        return 0
+    tallies = list(_explored(arguments))
+    broken = [case for tally in tallies for case in tally.broken]
+    for case in broken[:1]:
+        show(case)
+    missed = [] if arguments.no_mutations else _missed()
+    return 1 if broken or missed else 0
+
+
+def _missed() -> list[str]:
+    """The breakages that nothing noticed."""
+    missed: list[str] = []
+    for catch in catch_all():
+        how = f"after {catch.runs} runs: {catch.violation}" if catch.runs else "NOT CAUGHT"
+        say(f"broken on purpose: {catch.name}: {how}")
+        missed += [] if catch.runs else [catch.name]
+    say(f"broken on purpose: {len(MUTATIONS) - len(missed)} of {len(MUTATIONS)} caught")
+    return missed
+
+
+def _explored(arguments: argparse.Namespace) -> Iterator[Tally]:
+    calm = [calm_case(scenario, policy) for scenario in SCENARIOS for policy in CALL_POLICIES]
+    yield _told("every single fault", run_all(c for base in calm for c in single_faults(base)))
+    if arguments.pairs:
+        pairs = run_all(crash_pairs(calm_case("single")))
+        yield _told("every pair of crashes", pairs)
+    first, seeds = arguments.first, arguments.seeds
+    if seeds is not None:
+        yield _told("random seeds", run_all(map(random_case, range(first, first + seeds))))
+        return
+    ends_at = time.monotonic() + arguments.seconds
+    going = run_all(map(random_case, count(first)), going=lambda: time.monotonic() < ends_at)
+    yield _told("random seeds", going)
+
+
+def _told(name: str, tally: Tally) -> Tally:
+    say(f"{name}: {tally.summary()}")
+    return tally
+
+
+if __name__ == "__main__":
+    sys.exit(main())
