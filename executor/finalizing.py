@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import Protocol
 
+from executor.accounting import accounting
 from executor.intake import Idle, nothing_to_work_on
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.outcome import Outcome, Succeeded, finalize_writes
@@ -84,7 +85,7 @@ class Finalizer:
                 await self._pause(attempt)
                 current = await self._current(outcome, run.ref, job, log, leased=leased)
             else:
-                log_outcome(outcome, job, log)
+                log_outcome(outcome, job, log, self.prices)
                 return
         raise FirestoreFinalizeFailed("the outcome could not be written in time")
 
@@ -111,7 +112,7 @@ class Finalizer:
             raise LeaseLost
         if record.closed:
             if _is_ours(record, outcome, claim):
-                log_outcome(outcome, job, log)
+                log_outcome(outcome, job, log, self.prices)
             else:
                 log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
             return None
@@ -142,16 +143,19 @@ def _is_ours(closed: JobRecord, outcome: Outcome, claim: JobRecord) -> bool:
     return ended_so and closed.attempt == claim.attempt
 
 
-def log_outcome(outcome: Outcome, job: HeldJob, log: EventLogger) -> None:
-    """Say how the step ended."""
-    calls = job.settled.llm_calls
+def log_outcome(outcome: Outcome, job: HeldJob, log: EventLogger, prices: PriceTable) -> None:
+    """Say how the step ended, and what it cost where every call has a price."""
+    calls, cost = job.settled.llm_calls, (accounting(job.settled, prices) or {}).get("costUsd")
     if isinstance(outcome, Succeeded):
         log.info(
             Event.STEP_COMPLETED,
             uri=str(outcome.report.uri),
             reused=outcome.answer is None,
             llmCalls=calls,
+            costUsd=cost,
         )
     else:
         error = outcome.error
-        log.error(Event.STEP_FAILED, error.message, code=error.code, llmCalls=calls)
+        log.error(
+            Event.STEP_FAILED, error.message, code=error.code, llmCalls=calls, costUsd=cost
+        )

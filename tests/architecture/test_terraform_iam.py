@@ -13,7 +13,11 @@ _REFERENCE = ROOT / "docs/reference/iam.md"
 _IAM = re.compile(r"_iam_(member|binding|policy)\.")
 _BASIC = {"roles/owner", "roles/editor", "roles/viewer", "roles/browser"}
 #: Services that bind roles on the project and nowhere below it.
-_ON_THE_PROJECT_ONLY = {"roles/eventarc.eventReceiver", "roles/logging.logWriter"}
+_ON_THE_PROJECT_ONLY = {
+    "roles/eventarc.eventReceiver",
+    "roles/logging.logWriter",
+    "roles/telemetry.tracesWriter",
+}
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -80,6 +84,10 @@ def test_a_row_stands_under_the_identity_that_is_bound(row: Row) -> None:
 
     if wanted:
         assert accounts == [wanted[1]]
+    elif row.section == "Tracing":
+        each = str(body["for_each"])
+        functions = {"dispatcher", "executor", "sweep"}
+        assert set(re.findall(r"google_service_account\.(\w+)\.member", each)) == functions
     elif "agent" in row.section:
         assert member == "${local.pubsub_agent}"
     else:

@@ -194,7 +194,7 @@ resource "google_monitoring_alert_policy" "token_spending" {
   conditions {
     display_name = "Tokens in the last hour"
     condition_prometheus_query_language {
-      query               = "sum(increase(${local.token_sum}[1h])) > ${var.alerts.tokens_per_hour}"
+      query               = "sum(increase(${local.sums["llm_total_tokens"]}[1h])) > ${var.alerts.tokens_per_hour}"
       duration            = "0s"
       evaluation_interval = "300s"
     }

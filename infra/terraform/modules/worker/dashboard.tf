@@ -53,19 +53,22 @@ locals {
     }
   ]
 
-  token_widget = {
-    title = "Tokens an hour, by model: times its price, what it costs"
-    xyChart = {
-      yAxis = { label = "tokens" }
-      dataSets = [{
-        plotType        = "LINE"
-        timeSeriesQuery = { prometheusQuery = "sum by (model) (increase(${local.token_sum}[1h]))" }
-      }]
+  # What only the other query language can ask for: sums of distributions.
+  sum_widgets = [
+    for title, sum in {
+      "USD an hour, where models have prices" = { query = "sum(increase(${local.sums["llm_step_cost"]}[1h]))", unit = "USD" }
+      "Tokens an hour, by model"              = { query = "sum by (model) (increase(${local.sums["llm_total_tokens"]}[1h]))", unit = "tokens" }
+      } : {
+      title = title
+      xyChart = {
+        yAxis    = { label = sum.unit }
+        dataSets = [{ plotType = "LINE", timeSeriesQuery = { prometheusQuery = sum.query } }]
+      }
     }
-  }
+  ]
 
   # As text, since widgets of different kinds have different types.
-  widgets = concat([jsonencode(local.token_widget)], [for widget in local.chart_widgets : jsonencode(widget)])
+  widgets = concat([for widget in local.sum_widgets : jsonencode(widget)], [for widget in local.chart_widgets : jsonencode(widget)])
 }
 
 resource "google_monitoring_dashboard" "worker" {

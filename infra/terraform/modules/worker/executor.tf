@@ -42,6 +42,9 @@ resource "google_cloudfunctions2_function" "executor" {
       MAX_ATTEMPTS               = tostring(var.attempts.per_step)
       CALL_POLICY                = var.attempts.call_policy
       MAX_OUTPUT_TOKENS          = tostring(var.gemini.max_output_tokens)
+      MODEL_PRICES               = var.spending.model_prices
+      MAX_RUN_COST_USD           = var.spending.max_run_usd
+      MAX_DAY_COST_USD           = var.spending.max_day_usd
       MAX_LLM_CALLS              = tostring(var.attempts.model_calls)
     })
 

@@ -22,12 +22,14 @@ resource "google_firestore_database" "this" {
 # The sweep's queries (jobs by wakeAt, runs by status, each then by name) and the operator's (runs by createdAt) are
 # answered from the index that Firestore keeps of every single field: no composite index is needed.
 
-# Closed job records are deleted some time after their expireAt.
+# Closed job records, and accounts of spending that are long over, are deleted some time after their expireAt.
 # A time that only grows would make a hot spot of its index, and no query needs it.
-resource "google_firestore_field" "job_expiry" {
+resource "google_firestore_field" "expiry" {
+  for_each = toset(["llm_jobs", "llm_spend"])
+
   project    = var.project_id
   database   = local.database
-  collection = "llm_jobs"
+  collection = each.key
   field      = "expireAt"
 
   ttl_config {}

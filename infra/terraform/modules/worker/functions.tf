@@ -1,15 +1,14 @@
 locals {
   runtime = "python312"
 
-  shared_environment = {
+  shared_environment = merge(var.settings, {
     GCP_PROJECT        = var.project_id
     GCP_REGION         = var.region
     ENVIRONMENT        = var.environment
     FIRESTORE_DATABASE = var.database.name
-    LOG_LEVEL          = "INFO"
     # Standard output reaches the log line by line, also when an instance dies.
     PYTHONUNBUFFERED = "1"
-  }
+  }, var.tracing ? { OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com" } : {})
 }
 
 # Images of the functions; the builder may write here and nowhere else.

@@ -147,3 +147,12 @@ resource "google_project_iam_member" "executor_calls_model" {
   role    = google_project_iam_custom_role.model[0].id
   member  = google_service_account.executor.member
 }
+
+# Send spans, where tracing is on; the Telemetry API grants this on the project only.
+resource "google_project_iam_member" "functions_write_traces" {
+  for_each = var.tracing ? { dispatcher = google_service_account.dispatcher.member, executor = google_service_account.executor.member, sweep = google_service_account.sweep.member } : {}
+
+  project = var.project_id
+  role    = "roles/telemetry.tracesWriter"
+  member  = each.value
+}

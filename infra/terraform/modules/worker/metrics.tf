@@ -69,27 +69,43 @@ locals {
   distributions = {
     llm_model_latency = {
       description = "Duration of model calls, by model version"
+      filter      = "jsonPayload.event=\"llm_request_finished\""
       value       = "EXTRACT(jsonPayload.durationMs)"
+      labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
       unit        = "ms"
       scale       = 100
     }
     llm_prompt_tokens = {
       description = "Input tokens of model calls, by model version"
+      filter      = "jsonPayload.event=\"llm_request_finished\""
       value       = "EXTRACT(jsonPayload.llm.usage.promptTokenCount)"
+      labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
       unit        = "1"
       scale       = 100
     }
     llm_output_tokens = {
       description = "Output tokens of model calls, by model version"
+      filter      = "jsonPayload.event=\"llm_request_finished\""
       value       = "EXTRACT(jsonPayload.llm.usage.candidatesTokenCount)"
+      labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
       unit        = "1"
       scale       = 10
     }
     llm_total_tokens = {
       description = "Tokens of model calls as billed, thinking included, by model version"
+      filter      = "jsonPayload.event=\"llm_request_finished\""
       value       = "EXTRACT(jsonPayload.llm.usage.totalTokenCount)"
+      labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
       unit        = "1"
       scale       = 100
+    }
+    llm_step_cost = {
+      description = "USD that a step's model calls cost, where each has a price"
+      filter      = "jsonPayload.event=(\"step_completed\" OR \"step_failed\")"
+      value       = "EXTRACT(jsonPayload.costUsd)"
+      labels      = {}
+      unit        = "1"
+      scale       = 0.0001
     }
   }
 
@@ -101,8 +117,11 @@ locals {
     ) : name => "metric.type=\"logging.googleapis.com/user/${name}\" AND resource.type=\"cloud_run_revision\""
   }
 
-  # https://cloud.google.com/monitoring/promql/promql-mapping: a distribution's sum.
-  token_sum = "logging_googleapis_com:user_${google_logging_metric.distribution["llm_total_tokens"].name}_sum{monitored_resource=\"cloud_run_revision\"}"
+  # Name -> a distribution's sum (https://cloud.google.com/monitoring/promql/promql-mapping).
+  sums = {
+    for metric in google_logging_metric.distribution :
+    metric.name => "logging_googleapis_com:user_${metric.name}_sum{monitored_resource=\"cloud_run_revision\"}"
+  }
 }
 
 resource "google_logging_metric" "counter" {
@@ -136,17 +155,20 @@ resource "google_logging_metric" "distribution" {
   project          = var.project_id
   name             = each.key
   description      = each.value.description
-  filter           = "${local.worker_log} AND jsonPayload.event=\"llm_request_finished\""
+  filter           = "${local.worker_log} AND ${each.value.filter}"
   value_extractor  = each.value.value
-  label_extractors = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
+  label_extractors = each.value.labels
 
   metric_descriptor {
     metric_kind = "DELTA"
     value_type  = "DISTRIBUTION"
     unit        = each.value.unit
-    labels {
-      key        = "model"
-      value_type = "STRING"
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.key
+        value_type = "STRING"
+      }
     }
   }
 

@@ -18,6 +18,7 @@ locals {
       "run.googleapis.com",
       "storage.googleapis.com",
     ],
+    var.tracing ? ["telemetry.googleapis.com"] : [],
     local.vertex ? ["aiplatform.googleapis.com"] : ["secretmanager.googleapis.com"],
   ))
 }

@@ -206,6 +206,60 @@ variable "attempts" {
   }
 }
 
+variable "spending" {
+  type = object({
+    model_prices = optional(string, "{}")
+    max_run_usd  = optional(string, "")
+    max_day_usd  = optional(string, "")
+  })
+  description = "Prices by model as JSON (executor/prices.py has the form), and what the steps of one run and of one day may cost at most, such as \"2.50\"; empty is no ceiling."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = can(keys(jsondecode(var.spending.model_prices)))
+    error_message = "spending.model_prices must be a JSON object."
+  }
+
+  validation {
+    condition     = alltrue([for amount in [var.spending.max_run_usd, var.spending.max_day_usd] : can(regex("^([0-9]+([.][0-9]{1,6})?)?$", amount))])
+    error_message = "spending.max_run_usd and max_day_usd must be amounts of USD such as 2.50, or empty."
+  }
+
+  # What has no price cannot be held under a ceiling.
+  validation {
+    condition = (var.spending.max_run_usd == "" && var.spending.max_day_usd == "") || (
+      length(var.allowed_models) > 0
+      && alltrue([for model in var.allowed_models : contains(try(keys(jsondecode(var.spending.model_prices)), []), split(":", model)[0])])
+    )
+    error_message = "A ceiling on spending needs a price of every model in allowed_models, and models to be allowed by name."
+  }
+}
+
+variable "tracing" {
+  type        = bool
+  description = "Send spans of both functions to Cloud Trace."
+  default     = false
+  nullable    = false
+}
+
+variable "settings" {
+  type        = map(string)
+  description = "Further settings of the functions (docs/reference/settings.md) that no other variable here decides, by name."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition = length(setintersection(keys(var.settings), [
+      "ARTIFACTS_BUCKET", "ARTIFACTS_PREFIX", "CALL_POLICY", "CONTEXT_BUCKETS", "DEAD_LETTER_TOPIC", "ENVIRONMENT", "FINALIZE_BUDGET_SECONDS",
+      "FIRESTORE_DATABASE", "FLOW_RUNS_COLLECTION", "GCP_PROJECT", "GCP_REGION", "GEMINI_ALLOWED_MODELS", "GEMINI_API_KEY", "GEMINI_BACKEND",
+      "GEMINI_LOCATION", "GEMINI_TIMEOUT_SECONDS", "INVOCATION_TIMEOUT_SECONDS", "JOBS_TOPIC", "MAX_ATTEMPTS", "MAX_DAY_COST_USD",
+      "MAX_LLM_CALLS", "MAX_OUTPUT_TOKENS", "MAX_RUN_COST_USD", "MODEL_PRICES", "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ])) == 0
+    error_message = "settings must not name what another variable decides: it would be checked against nothing."
+  }
+}
+
 variable "artifacts" {
   type = object({
     prefix          = optional(string, "")

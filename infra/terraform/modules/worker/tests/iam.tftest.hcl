@@ -233,3 +233,24 @@ run "pubsub_may_forward_and_sign_where_it_must_and_nowhere_else" {
     error_message = "A binding stands on another resource."
   }
 }
+
+run "traces_are_written_where_tracing_is_on" {
+  command = plan
+  variables {
+    tracing = true
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.functions_write_traces) == 3 && contains(local.services, "telemetry.googleapis.com")
+    error_message = "A function may not send its spans."
+  }
+}
+
+run "traces_need_no_right_where_tracing_is_off" {
+  command = plan
+
+  assert {
+    condition     = length(google_project_iam_member.functions_write_traces) == 0
+    error_message = "A right without a use."
+  }
+}

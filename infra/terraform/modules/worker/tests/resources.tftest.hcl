@@ -128,12 +128,12 @@ run "buckets_are_closed_and_keep_versions" {
   }
 }
 
-run "closed_jobs_expire" {
+run "what_is_over_expires" {
   command = plan
 
   assert {
-    condition     = google_firestore_field.job_expiry.collection == "llm_jobs" && google_firestore_field.job_expiry.field == "expireAt"
-    error_message = "The policy does not meet the job record."
+    condition     = toset([for field in google_firestore_field.expiry : "${field.collection}.${field.field}"]) == toset(["llm_jobs.expireAt", "llm_spend.expireAt"])
+    error_message = "Documents that are over would stay for ever."
   }
 }
 
