@@ -46,6 +46,11 @@ resource "google_cloudfunctions2_function" "executor" {
       MAX_RUN_COST_USD           = var.spending.max_run_usd
       MAX_DAY_COST_USD           = var.spending.max_day_usd
       MAX_LLM_CALLS              = tostring(var.attempts.model_calls)
+      MODEL_PRICES               = jsonencode(local.model_prices)
+      }, {
+      # A variable without a value would be no ceiling and look like one.
+      for name, usd in { MAX_RUN_COST_USD = var.cost.max_run_usd, MAX_DAY_COST_USD = var.cost.max_day_usd } :
+      name => tostring(usd) if usd != null
     })
 
     dynamic "secret_environment_variables" {

@@ -35,3 +35,14 @@ resource "google_firestore_field" "expiry" {
   ttl_config {}
   index_config {}
 }
+
+# What a run or a day has spent is of no use to a ceiling once it is over; it is kept for the books, for a year and a bit.
+resource "google_firestore_field" "spend_expiry" {
+  project    = var.project_id
+  database   = local.database
+  collection = "llm_spend"
+  field      = "expireAt"
+
+  ttl_config {}
+  index_config {}
+}

@@ -84,6 +84,52 @@ variable "gemini" {
   }
 }
 
+variable "cost" {
+  type = object({
+    prices = optional(map(list(object({
+      from         = string
+      input        = number
+      output       = number
+      cached       = optional(number)
+      thought      = optional(number)
+      image_tokens = optional(number)
+    }))), {})
+    max_run_usd = optional(number)
+    max_day_usd = optional(number)
+  })
+  description = "Prices of models in USD per million tokens, each valid from a day (YYYY-MM-DD), and the most that one run, and all steps of one day (UTC), may cost. A step whose next call might pass a ceiling fails before it."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(var.cost.prices) > 0 || (var.cost.max_run_usd == null && var.cost.max_day_usd == null)
+    error_message = "A cost ceiling needs cost.prices: without them nobody knows what a call may cost."
+  }
+
+  validation {
+    condition     = alltrue([for usd in [var.cost.max_run_usd, var.cost.max_day_usd] : usd == null ? true : usd > 0])
+    error_message = "cost.max_run_usd and cost.max_day_usd must be above zero."
+  }
+}
+
+locals {
+  # As the executor reads them: without what is not given.
+  model_prices = {
+    for model, prices in var.cost.prices : model => [
+      for price in prices : {
+        for name, value in {
+          from        = price.from
+          input       = tostring(price.input)
+          output      = tostring(price.output)
+          cached      = price.cached == null ? null : tostring(price.cached)
+          thought     = price.thought == null ? null : tostring(price.thought)
+          imageTokens = price.image_tokens
+        } : name => value if value != null
+      }
+    ]
+  }
+}
+
 variable "allowed_models" {
   type        = list(string)
   description = "Models that steps may name, each `name` or `name:YYYY-MM-DD` with its last day of use. Empty allows every model, outside prod only."

@@ -202,3 +202,38 @@ run "an_allowlist_that_the_executor_cannot_read_is_refused" {
   }
   expect_failures = [var.allowed_models]
 }
+
+run "prices_and_ceilings_reach_the_executor" {
+  command = plan
+  variables {
+    cost = {
+      prices = {
+        gemini-a = [{ from = "2026-01-01", input = 0.3, output = 2.5, image_tokens = 1120 }]
+      }
+      max_run_usd = 2.5
+    }
+  }
+
+  assert {
+    condition = jsondecode(google_cloudfunctions2_function.executor.service_config[0].environment_variables["MODEL_PRICES"]) == {
+      gemini-a = [{ from = "2026-01-01", input = "0.3", output = "2.5", imageTokens = 1120 }]
+    }
+    error_message = "The executor does not get the prices as it reads them."
+  }
+
+  assert {
+    condition = (
+      google_cloudfunctions2_function.executor.service_config[0].environment_variables["MAX_RUN_COST_USD"] == "2.5"
+      && !contains(keys(google_cloudfunctions2_function.executor.service_config[0].environment_variables), "MAX_DAY_COST_USD")
+    )
+    error_message = "The ceilings are not the given ones."
+  }
+}
+
+run "a_ceiling_without_prices_is_refused" {
+  command = plan
+  variables {
+    cost = { max_day_usd = 25 }
+  }
+  expect_failures = [var.cost]
+}
