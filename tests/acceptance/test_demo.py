@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra.local.bundle import REPOSITORY
 
 
@@ -16,7 +18,7 @@ def demo(data_dir: Path, *options: str) -> dict[str, Any]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -24,6 +26,7 @@ def demo(data_dir: Path, *options: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.timeout(600)
 def test_the_demo_ends_well_and_does_so_again_in_the_same_folder(tmp_path: Path) -> None:
     """The reports of an earlier demo stand elsewhere: they are no conflict for the next."""
     for _ in range(2):
