@@ -1,7 +1,11 @@
-"""`worker-llm doctor`, with its options."""
+"""`worker-llm doctor` and `worker-llm smoke`, with their options."""
 
 # What a command needs is imported when it runs.
 # ruff: noqa: PLC0415
+
+from typing import Annotated
+
+import typer
 
 from infra.ops.options import AsJson, Where, for_environment
 
@@ -17,3 +21,25 @@ def doctor(where: Where, *, as_json: AsJson = False) -> None:
     from infra.ops.running import finish
 
     finish(show_doctor(where, as_json=as_json))
+
+
+@for_environment
+def smoke(
+    where: Where,
+    *,
+    model: Annotated[
+        str | None, typer.Option(help="The model to ask. Default: the first that is allowed.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Give up after so many seconds.")
+    ] = 300.0,
+) -> None:
+    """Send one run that must succeed and one that must fail through an environment.
+
+    Makes one model call, which in a real project is paid for, and removes what was written.
+    Ends with 1 if a run ended otherwise than it must.
+    """
+    from infra.ops.running import finish
+    from infra.ops.smoke import show_smoke
+
+    finish(show_smoke(where, model=model, wait_seconds=timeout))

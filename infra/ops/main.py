@@ -40,6 +40,7 @@ app.command(epilog="Example: `worker-llm console --project my-project --port 808
     console_cli.console
 )
 app.command(epilog="Example: `worker-llm doctor --project my-project`")(checks_cli.doctor)
+app.command(epilog="Example: `worker-llm smoke --project my-project`")(checks_cli.smoke)
 
 _Embedded = Annotated[
     bool | None,

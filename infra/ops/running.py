@@ -29,6 +29,7 @@ from infra.ops.model_faults import FaultsRefused, play_faults
 from infra.ops.operator_acts import ActRefused
 from infra.ops.registry_files import FileInvalid
 from infra.ops.run_reading import NotFound
+from infra.ops.smoke_place import SmokeRefused
 from infra.ops.step_logs import LogsUnavailable
 from shared.ports import StoreUnavailable
 from shared.settings import SettingsInvalid
@@ -50,6 +51,7 @@ _EXPLAINED = (
     ProcessFailed,
     PubSubRefused,
     SettingsInvalid,
+    SmokeRefused,
     StoreUnavailable,
     TriggerRefused,
 )
