@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SCANNER := .venv-terraform
+DOCS_VENV := build/docs-venv
+DOCS_READY := $(DOCS_VENV)/.ready
 SETS := infra/requirements
 PACKAGES := dispatcher executor infra shared tests
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -11,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate test browser pictures check format up lock docs-generated bench setup terraform bundles clean
+.PHONY: help demo simulate test browser pictures check format up lock docs docs-generated bench setup terraform bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +80,16 @@ $(SCANNER)/.ready: $(READY) $(SETS)/terraform.txt
 bundles: $(READY) ## Write the source archives that Terraform deploys
 	@$(BIN)/worker-llm bundle dispatcher --out build/dispatcher.zip
 	@$(BIN)/worker-llm bundle executor --out build/executor.zip
+
+docs: $(READY) $(DOCS_READY) ## Build the site of the docs, and refuse every broken link
+	@$(BIN)/python -m infra.docs.site build/docs
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict -f build/docs/mkdocs.yml
+	@echo "build/docs/site/index.html"
+
+$(DOCS_READY): $(SETS)/docs.txt $(READY)
+	@test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	@$(BIN)/uv pip install --quiet --python $(DOCS_VENV)/bin/python --require-hashes -r $(SETS)/docs.txt
+	@touch $@
 
 docs-generated: $(READY) ## Bring the generated pages of the docs up to date
 	@$(BIN)/python -m infra.docs

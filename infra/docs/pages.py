@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from infra.docs.cli import cli_page
 from infra.docs.error_codes import errors_page
 from infra.docs.log_events import log_events_page
 from infra.docs.states import states_page
@@ -14,6 +15,7 @@ FOLDER = REPOSITORY / "docs" / "reference"
 def pages() -> Mapping[str, str]:
     """Every page as the code would have it now."""
     return {
+        "cli.md": cli_page(),
         "errors.md": errors_page(),
         "log-events.md": log_events_page(),
         "settings.md": settings_page(),
