@@ -1,0 +1,285 @@
+"""Calling the model: within the budgets of calls and time, and honest about the bill."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from random import Random
+from typing import TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executor.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
+from executor.ports import ModelAnswer, ModelRequest
+from executor.settings import CallPolicy, ExecutorSettings, read_settings
+from shared.domain.attempts import CallPurpose
+from shared.domain.errors import (
+    AttemptsExhausted,
+    CallOutcomeUnknown,
+    GeminiAccessDenied,
+    GeminiRequestFailed,
+    RateLimited,
+    StepError,
+    TimeBudgetExceeded,
+)
+from shared.domain.jobs import LastError
+from shared.domain.profile import parse_profile
+from tests.held_job import Documents, VirtualClock, held, invocation, queued, virtually
+from tests.worker import ANSWER
+
+REQUEST = ModelRequest(
+    profile=parse_profile({"modelName": "gemini-3.5-flash", "jsonSchema": {}}),
+    system_instruction="",
+    user_text="text",
+    images=[],
+    json_schema={},
+)
+REFUSED = GeminiRequestFailed("503")
+LOST = GeminiRequestFailed("cut off", maybe_billed=True)
+LIMITED = RateLimited("429")
+DENIED = GeminiAccessDenied("403")
+
+#: What a call comes to, and after how many seconds.
+Played: TypeAlias = tuple[ModelAnswer | StepError, float]
+
+
+@dataclass(slots=True)
+class Model:
+    """Implements the LanguageModel port by a script; the last line is played again and again."""
+
+    script: Sequence[Played] = ((ANSWER, 1.0),)
+    #: When each call began, and when it had to end.
+    calls: list[tuple[float, float]] = field(default_factory=list)
+
+    async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
+        del request
+        now = asyncio.get_running_loop().time()
+        self.calls.append((now, now + timeout_seconds))
+        outcome, seconds = self.script[min(len(self.calls), len(self.script)) - 1]
+        await asyncio.sleep(min(seconds, timeout_seconds))
+        if seconds > timeout_seconds:
+            raise LOST
+        if isinstance(outcome, StepError):
+            raise outcome
+        return outcome
+
+
+def settings(
+    policy: CallPolicy = CallPolicy.AT_LEAST_ONCE, *, calls: int = 5
+) -> ExecutorSettings:
+    environ = {
+        "GCP_PROJECT": "test",
+        "DEAD_LETTER_TOPIC": "dead",
+        "ARTIFACTS_BUCKET": "reports",
+        "GEMINI_API_KEY": "none",
+        "CALL_POLICY": policy,
+        "MAX_LLM_CALLS": str(calls),
+    }
+    return read_settings(environ)
+
+
+def caller(model: Model, configured: ExecutorSettings | None = None) -> ModelCaller:
+    return ModelCaller(
+        model=model,
+        clock=VirtualClock(),
+        settings=configured or settings(),
+        random=Random(0),
+    )
+
+
+def ask(model: Model, configured: ExecutorSettings | None = None) -> Documents:
+    """One question; the documents that it leaves, after a last write."""
+    documents = Documents()
+
+    async def scene() -> None:
+        job = await held(documents)
+        try:
+            await caller(model, configured).ask(REQUEST, CallPurpose.REPORT, invocation(job))
+        finally:
+            await job.update(lambda record: record)
+
+    virtually(scene())
+    return documents
+
+
+def test_an_answer_is_one_call_booked_before_it_began() -> None:
+    documents = Documents()
+    booked: list[int] = []
+
+    class Watching(Model):
+        async def generate(
+            self, request: ModelRequest, *, timeout_seconds: float
+        ) -> ModelAnswer:
+            stored = await documents.stored()
+            booked.append(stored.llm_calls)
+            assert stored.call_open
+            return await super().generate(request, timeout_seconds=timeout_seconds)
+
+    async def scene() -> ModelAnswer:
+        job = await held(documents)
+        return await caller(Watching()).ask(REQUEST, CallPurpose.REPORT, invocation(job))
+
+    assert virtually(scene()) == ANSWER
+    assert booked == [1]
+
+
+@pytest.mark.parametrize("error", [REFUSED, LOST, LIMITED], ids=["refused", "lost", "limited"])
+def test_what_may_pass_is_tried_again_within_the_invocation(error: StepError) -> None:
+    model = Model([(error, 1.0), (ANSWER, 1.0)])
+
+    ask(model)
+
+    assert len(model.calls) == 2
+
+
+def test_a_permanent_refusal_is_not_tried_again() -> None:
+    model = Model([(DENIED, 1.0)])
+
+    with pytest.raises(GeminiAccessDenied):
+        ask(model)
+
+    assert len(model.calls) == 1
+
+
+def test_tries_are_few_however_much_time_is_left() -> None:
+    model = Model([(REFUSED, 0.1)])
+
+    with pytest.raises(GeminiRequestFailed):
+        ask(model)
+
+    assert len(model.calls) == MAX_TRIES
+
+
+def test_the_budget_of_calls_is_never_exceeded() -> None:
+    model = Model([(REFUSED, 0.1)])
+
+    with pytest.raises(GeminiRequestFailed):
+        ask(model, settings(calls=2))
+
+    assert len(model.calls) == 2
+
+
+def test_a_spent_budget_is_said_with_the_error_that_spent_it() -> None:
+    spent = replace(
+        queued(), llm_calls=5, last_error=LastError(code="RATE_LIMITED", message="429")
+    )
+    model = Model()
+
+    async def scene() -> None:
+        job = await held(Documents(), spent)
+        await caller(model).ask(REQUEST, CallPurpose.REPORT, invocation(job))
+
+    with pytest.raises(AttemptsExhausted) as raised:
+        virtually(scene())
+
+    assert raised.value.details == {"lastCode": "RATE_LIMITED", "lastMessage": "429"}
+    assert model.calls == []
+
+
+@given(
+    seconds=st.floats(1, 700),
+    reserve_seconds=st.floats(0, 120),
+    script=st.lists(
+        st.tuples(
+            st.sampled_from([REFUSED, LOST, LIMITED])
+            | st.floats(0, 120).map(
+                lambda s: RateLimited("429", retry_after=timedelta(seconds=s))
+            ),
+            st.floats(0, 500),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_no_call_begins_that_cannot_end_before_the_time_to_finalize(
+    seconds: float, reserve_seconds: float, script: list[Played]
+) -> None:
+    model = Model(script)
+
+    async def scene() -> None:
+        job = await held(Documents())
+        work = invocation(job, seconds=seconds, reserve_seconds=reserve_seconds)
+        await caller(model).ask(REQUEST, CallPurpose.REPORT, work)
+
+    with pytest.raises((GeminiRequestFailed, RateLimited, TimeBudgetExceeded)):
+        virtually(scene())
+
+    for began, ends_at in model.calls:
+        assert ends_at <= max(seconds - reserve_seconds, 0) + 1e-6
+        assert ends_at - began >= SHORTEST_CALL_SECONDS - 1e-6
+    assert len(model.calls) <= MAX_TRIES
+
+
+def test_the_provider_s_delay_is_waited_for_when_it_fits() -> None:
+    asked = RateLimited("429", retry_after=timedelta(seconds=42))
+    model = Model([(asked, 1.0), (ANSWER, 1.0)])
+
+    ask(model)
+
+    [(first, _), (second, _)] = model.calls
+    assert 43 <= second - first <= 44
+
+
+def test_the_provider_s_delay_is_passed_on_when_it_does_not_fit() -> None:
+    asked = RateLimited("429", retry_after=timedelta(hours=1))
+    model = Model([(asked, 1.0), (ANSWER, 1.0)])
+
+    with pytest.raises(RateLimited) as raised:
+        ask(model)
+
+    assert raised.value.retry_after == timedelta(hours=1)
+    assert len(model.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "open_call"), [(REFUSED, False), (LIMITED, False), (LOST, True), (DENIED, False)]
+)
+def test_the_record_knows_whether_a_failed_call_may_be_billed(
+    error: StepError, *, open_call: bool
+) -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        job = await held(documents)
+        try:
+            work = invocation(job, seconds=80)
+            await caller(Model([(error, 9.0)])).ask(REQUEST, CallPurpose.REPORT, work)
+        except StepError:
+            await job.update(lambda record: record)
+
+    virtually(scene())
+    stored = virtually(documents.stored())
+    assert stored.call_open is open_call
+    assert [call.code for call in stored.history[0].calls] == [error.code]
+
+
+def test_one_call_is_the_most_where_its_outcome_is_unknown() -> None:
+    model = Model([(LOST, 1.0), (ANSWER, 1.0)])
+
+    with pytest.raises(CallOutcomeUnknown, match="call 1: cut off"):
+        ask(model, settings(CallPolicy.AT_MOST_ONCE))
+
+    assert len(model.calls) == 1
+
+
+def test_one_call_is_not_the_most_where_the_first_cost_nothing() -> None:
+    model = Model([(REFUSED, 1.0), (LIMITED, 1.0), (ANSWER, 1.0)])
+
+    documents = ask(model, settings(CallPolicy.AT_MOST_ONCE))
+
+    assert len(model.calls) == 3
+    assert virtually(documents.stored()).llm_calls == 3
+
+
+def test_every_call_is_remembered_with_its_usage() -> None:
+    stored = virtually(ask(Model([(LIMITED, 1.0), (ANSWER, 2.0)])).stored())
+
+    first, second = stored.history[0].calls
+    assert (first.number, first.code, first.usage) == (1, "RATE_LIMITED", None)
+    assert (second.number, second.code, second.usage) == (2, None, ANSWER.usage)
+    assert second.ended_at is not None
+    assert second.ended_at - second.started_at == timedelta(seconds=2)
+    assert json.dumps(ANSWER.text) not in repr(stored)
