@@ -107,12 +107,20 @@ class ModelCaller:
     def _shortest_call_seconds(self) -> float:
         return min(SHORTEST_CALL_SECONDS, self.settings.gemini.timeout_seconds)
 
+    def _seconds_left(self, work: Invocation) -> float:
+        """How long a call may take that begins now.
+
+        Raises:
+            TimeBudgetExceeded: too short for any.
+        """
+        return work.seconds_for(
+            self.settings.gemini.timeout_seconds, at_least=self._shortest_call_seconds
+        )
+
     async def _call(
         self, request: ModelRequest, purpose: CallPurpose, work: Invocation
     ) -> ModelAnswer:
-        seconds = work.seconds_for(
-            self.settings.gemini.timeout_seconds, at_least=self._shortest_call_seconds
-        )
+        self._seconds_left(work)
         # A repair comes after an answer: what the record then knows of is that one's call.
         begun = self.resumable(work.held.settled) if purpose is CallPurpose.REPORT else None
         if begun:
@@ -129,7 +137,7 @@ class ModelCaller:
             Event.LLM_REQUEST_STARTED, modelName=name, call=call.number, resumed=bool(begun)
         )
         try:
-            answer = await self._answer(begun, request, work, seconds)
+            answer = await self._answer(begun, request, work)
         except StepError as error:
             self._ended(replace(call, code=str(error.code)), work, error)
             maybe_billed = _maybe_billed(error)
@@ -180,8 +188,9 @@ class ModelCaller:
         begun: BackgroundCall | None,
         request: ModelRequest,
         work: Invocation,
-        seconds: float,
     ) -> ModelAnswer:
+        # Anew: the booking took a while.
+        seconds = self._seconds_left(work)
         if self.background is None:
             return await self.model.generate(request, timeout_seconds=seconds)
         give_back_at = self.clock.monotonic() + seconds

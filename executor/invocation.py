@@ -38,9 +38,10 @@ class Invocation:
         Raises:
             TimeBudgetExceeded: less than `at_least` is left before the reserve begins.
         """
-        available = self.deadline.available(self.clock.monotonic())
-        allowed = min(seconds, available + share_of_reserve * self.deadline.reserve_seconds)
-        if allowed < at_least:
-            self.log.warning(Event.TIME_BUDGET_EXCEEDED, availableSeconds=available)
-            raise TimeBudgetExceeded(f"{available:.1f} s are left before finalizing")
-        return allowed
+        untouchable = (1 - share_of_reserve) * self.deadline.reserve_seconds
+        available = self.deadline.remaining(self.clock.monotonic()) - untouchable
+        if min(seconds, available) < at_least:
+            left = max(0.0, available)
+            self.log.warning(Event.TIME_BUDGET_EXCEEDED, availableSeconds=left)
+            raise TimeBudgetExceeded(f"{left:.1f} s are left before finalizing")
+        return min(seconds, available)

@@ -60,9 +60,10 @@ class Work:
             LeaseLost: another holder has the job.
         """
         try:
-            found = await self.recovered(work)
-            if found is not None:
-                return Succeeded(report=found, answer=None)
+            if work.held.record.attempt > 1:
+                found = await self.recovered(work)
+                if found is not None:
+                    return Succeeded(report=found, answer=None)
             inputs = await self.inputs.read(work)
             context = await self._context(inputs, work)
             receipt = _receipt(inputs, context, work)
@@ -82,8 +83,6 @@ class Work:
         Raises:
             StepError: the place cannot be known, or Cloud Storage did not answer.
         """
-        if work.held.record.attempt <= 1:
-            return None
         return await self.reports.of_this_claim(self.inputs.place(work), work)
 
     async def _paid(

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from executor.invocation import Invocation
 from executor.lease import HeldJob
+from executor.ports import ModelRequest
 from infra.local.embedded.documents import EmbeddedDocuments
 from shared.domain.deadline import Deadline
 from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version, Write
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import create_job, job_ref, parse_job_record, update_job
 from shared.domain.jobs import JobRecord, JobState
+from shared.domain.profile import parse_profile
 from shared.events import EventLogger, Severity
 from shared.ports import StoreUnavailable
 from tests.simulation.loop import make_loop
@@ -29,6 +31,15 @@ RUN_ID, STEP_ID = RunId("20260105-090000_BTCUSD_held"), StepId("llm_report_1d")
 RUN = DocumentRef("flow_runs", RUN_ID)
 JOB = job_ref(RUN_ID, STEP_ID)
 _TIMEOUT_SECONDS = 10.0
+
+
+REQUEST = ModelRequest(
+    profile=parse_profile({"modelName": "gemini-3.5-flash", "jsonSchema": {}}),
+    system_instruction="",
+    user_text="text",
+    images=[],
+    json_schema={},
+)
 
 
 class VirtualClock:
@@ -61,6 +72,7 @@ class Documents:
 
     inner: EmbeddedDocuments = field(default_factory=EmbeddedDocuments)
     #: `lost`: applied, and the answer is lost. `down`: not applied. `hang`: no answer at all.
+    #: `slow`: applied, after nine seconds.
     faults: list[str] = field(default_factory=list)
     down_reads: int = 0
     commits: int = 0
@@ -80,6 +92,8 @@ class Documents:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "hang":
             await asyncio.sleep(10_000)
+        if fault == "slow":
+            await asyncio.sleep(9)
         if fault == "down":
             raise StoreUnavailable("as told")
         version = await self.inner.commit(writes, timeout_seconds=timeout_seconds)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
+from executor.charging import Charges
 from executor.ports import ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings, read_settings
 from shared.domain.attempts import CallPurpose
@@ -26,17 +27,9 @@ from shared.domain.errors import (
     TimeBudgetExceeded,
 )
 from shared.domain.jobs import LastError
-from shared.domain.profile import parse_profile
-from tests.held_job import Documents, VirtualClock, held, invocation, queued, virtually
+from tests.held_job import REQUEST, Documents, VirtualClock, held, invocation, queued, virtually
 from tests.worker import ANSWER
 
-REQUEST = ModelRequest(
-    profile=parse_profile({"modelName": "gemini-3.5-flash", "jsonSchema": {}}),
-    system_instruction="",
-    user_text="text",
-    images=[],
-    json_schema={},
-)
 REFUSED = GeminiRequestFailed("503")
 LOST = GeminiRequestFailed("cut off", maybe_billed=True)
 LIMITED = RateLimited("429")
@@ -48,7 +41,7 @@ Played: TypeAlias = tuple[ModelAnswer | StepError, float]
 
 @dataclass(slots=True)
 class Model:
-    """Implements the LanguageModel port by a script; the last line is played again and again."""
+    """Implements the LanguageModel port by a script, whose last line is played for ever."""
 
     script: Sequence[Played] = ((ANSWER, 1.0),)
     #: When each call began, and when it had to end.
@@ -87,6 +80,7 @@ def caller(model: Model, configured: ExecutorSettings | None = None) -> ModelCal
         clock=VirtualClock(),
         settings=configured or settings(),
         random=Random(0),
+        charges=Charges(ledger=None),
     )
 
 
@@ -213,6 +207,36 @@ def test_no_call_begins_that_cannot_end_before_the_time_to_finalize(
     assert len(model.calls) <= MAX_TRIES
 
 
+def test_a_slow_booking_takes_its_time_from_the_call() -> None:
+    model = Model()
+
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        documents.faults = ["slow"]
+        work = invocation(job, seconds=30, reserve_seconds=10)
+        await caller(model).ask(REQUEST, CallPurpose.REPORT, work)
+
+    virtually(scene())
+    assert model.calls == [(9, 20)]
+
+
+def test_a_call_that_was_booked_too_late_is_not_made_and_costs_nothing() -> None:
+    model, documents = Model(), Documents()
+
+    async def scene() -> None:
+        job = await held(documents)
+        documents.faults = ["slow"]
+        work = invocation(job, seconds=25, reserve_seconds=10)
+        with pytest.raises(TimeBudgetExceeded):
+            await caller(model).ask(REQUEST, CallPurpose.REPORT, work)
+        await job.update(lambda record: record)
+
+    virtually(scene())
+    assert model.calls == []
+    assert not virtually(documents.stored()).call_open
+
+
 def test_the_provider_s_delay_is_waited_for_when_it_fits() -> None:
     asked = RateLimited("429", retry_after=timedelta(seconds=42))
     model = Model([(asked, 1.0), (ANSWER, 1.0)])
@@ -245,7 +269,7 @@ def test_the_record_knows_whether_a_failed_call_may_be_billed(
     async def scene() -> None:
         job = await held(documents)
         try:
-            work = invocation(job, seconds=80)
+            work = invocation(job, seconds=75)
             await caller(Model([(error, 9.0)])).ask(REQUEST, CallPurpose.REPORT, work)
         except StepError:
             await job.update(lambda record: record)
