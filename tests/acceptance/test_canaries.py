@@ -17,7 +17,7 @@ import pytest
 from infra.local.gemini.faults import FaultKind, FaultRule
 from infra.local.scenario.model import Document, SeedObject
 from tests.model_faults import ROWS, Row
-from tests.model_stage import Ended, Seeds, drive, seeds
+from tests.model_stage import STEP_ID, Ended, Seeds, drive, seeds
 
 KEY = "AIzaCanaryKey0f3a"
 PROMPT = "canary of the prompt 5b1c"
@@ -131,6 +131,21 @@ def found_in(
         for secret in SECRETS
         if secret in text
     ]
+
+
+async def test_a_key_that_the_model_chose_shows_nowhere(tmp_path: Path) -> None:
+    """A schema that allows any key, with values of one type, puts keys into error paths."""
+    plain = seeds()
+    profile = plain.run["steps"][STEP_ID]["inputs"]["llm"]["llmProfile"]
+    schema = plain.schemas[profile.pop("structuredOutput")["schemaId"]]["jsonSchema"]
+    schema["properties"]["details"]["additionalProperties"] = {"type": "number"}
+    profile["jsonSchema"] = schema
+    wrong = FaultRule(kind=FaultKind.WRONG_SCHEMA, times=9, says=MODEL)
+
+    ended = await drive(tmp_path, [wrong], seeded=plain)
+
+    assert {"path": "details/*", "error": "type"} in ended.step["error"]["details"]["errors"]
+    assert [place for place, text in left_behind(ended) if MODEL in text] == []
 
 
 def _with_candles(data: bytes) -> Seeds:

@@ -1,5 +1,6 @@
 """How each fault looks to the client: one table for each place where a call can go wrong."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,7 +62,7 @@ ANSWERS: Mapping[FaultKind, Callable[[FaultRule, GenerateRequest], dict[str, Any
         asked, f"Here is your report. {rule.says}"
     ),
     FaultKind.WRONG_SCHEMA: lambda rule, asked: stopped_answer(
-        asked, f'{{"summary": "{rule.says}"}}'
+        asked, json.dumps({"summary": {"markdown": 7}, "details": {rule.says: rule.says}})
     ),
 }
 
