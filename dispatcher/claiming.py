@@ -14,8 +14,13 @@ from dispatcher.planning import (
     plan_claim,
     published_elsewhere,
 )
-from shared.domain.documents import DocumentRef, Snapshot, Version
-from shared.domain.errors import FirestoreClaimFailed, FlowRunInvalid, FlowRunNotFound
+from shared.domain.documents import DocumentRef, Snapshot, Update, Version
+from shared.domain.errors import (
+    ErrorCode,
+    FirestoreClaimFailed,
+    FlowRunInvalid,
+    FlowRunNotFound,
+)
 from shared.domain.flow_run import FlowRun, parse_flow_run
 from shared.domain.identifiers import ClaimId, StepId
 from shared.domain.job_documents import job_ref
@@ -184,6 +189,42 @@ class Claims:
             )
         return len(jobs)
 
+    async def report_invalid(
+        self,
+        document_id: str,
+        data: Mapping[str, Any],
+        version: Version,
+        problem: FlowRunInvalid,
+        log: EventLogger,
+    ) -> None:
+        """Say on the run what is wrong with it, once.
+
+        Raises:
+            FirestoreClaimFailed: Firestore did not answer.
+        """
+        log.error(
+            Event.CLOUD_EVENT_IGNORED, problem.message, code=problem.code, reason="invalid"
+        )
+        if says_invalid(data):
+            return
+        write = Update(
+            ref=self.run_ref(document_id),
+            changes={("error",): problem.as_document()},
+            guard=version,
+        )
+        try:
+            await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
+        except Conflict:
+            return  # Written since: the newer version has an event of its own.
+        except StoreUnavailable as failure:
+            raise FirestoreClaimFailed(f"reporting the run failed: {failure}") from None
+
     def run_ref(self, run_id: str) -> DocumentRef:
         """Where the run is stored."""
         return DocumentRef(self.flow_runs, run_id)
+
+
+def says_invalid(data: Mapping[str, Any]) -> bool:
+    """Whether the run says already that it is invalid."""
+    error = data.get("error")
+    return isinstance(error, Mapping) and error.get("code") == ErrorCode.FLOW_RUN_INVALID

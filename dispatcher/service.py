@@ -6,12 +6,10 @@ from random import Random
 from typing import Any
 
 from dispatcher.change import DocumentChange, DocumentState, EventUnreadable, decode_change
-from dispatcher.claiming import CALL_TIMEOUT_SECONDS, Cause, Claims, RunView
+from dispatcher.claiming import Cause, Claims, RunView
 from dispatcher.planning import Noop, executable_steps, is_worker_owned, reason_for_nothing
 from dispatcher.settings import DispatcherSettings
-from shared.domain.documents import DocumentRef, Update
 from shared.domain.errors import (
-    ErrorCode,
     FirestoreClaimFailed,
     FlowRunInvalid,
     FlowRunNotFound,
@@ -21,11 +19,9 @@ from shared.domain.trace import TRACEPARENT, parse_traceparent, trace_of_event
 from shared.events import Event, EventLogger
 from shared.ports import (
     Clock,
-    Conflict,
     DocumentStore,
     Queue,
     QueueUnavailable,
-    StoreUnavailable,
 )
 
 
@@ -93,7 +89,7 @@ class Dispatcher:
             parse = parse_run_head if new.quiet else parse_flow_run
             run = parse(document_id, new.data)
         except FlowRunInvalid as problem:
-            await self._report_invalid(document_id, new, problem, log)
+            await self._claims.report_invalid(document_id, new.data, new.version, problem, log)
             return
         log = log.bind(flowKey=run.flow_key, symbol=run.symbol)
         if not executable_steps(run):
@@ -109,27 +105,6 @@ class Dispatcher:
             log.info(Event.CLOUD_EVENT_FINISHED, jobs=published)
         else:
             log.info(Event.CLOUD_EVENT_NOOP, reason=Noop.CLAIM_CONFLICT)
-
-    async def _report_invalid(
-        self, document_id: str, state: DocumentState, problem: FlowRunInvalid, log: EventLogger
-    ) -> None:
-        """Say on the run what is wrong with it, once."""
-        log.error(
-            Event.CLOUD_EVENT_IGNORED, problem.message, code=problem.code, reason="invalid"
-        )
-        error = state.data.get("error")
-        if isinstance(error, Mapping) and error.get("code") == ErrorCode.FLOW_RUN_INVALID:
-            return
-        ref = DocumentRef(self.settings.shared.flow_runs, document_id)
-        write = Update(
-            ref=ref, changes={("error",): problem.as_document()}, guard=state.version
-        )
-        try:
-            await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except Conflict:
-            return  # Written since: the newer version has an event of its own.
-        except StoreUnavailable as failure:
-            raise FirestoreClaimFailed(f"reporting the run failed: {failure}") from None
 
     @property
     def _claims(self) -> Claims:

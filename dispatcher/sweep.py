@@ -7,12 +7,13 @@ side; what one sweep does not reach, the next one does.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 from typing import TypeVar
 
-from dispatcher.claiming import CALL_TIMEOUT_SECONDS, Cause, Claims, RunView
+from dispatcher.claiming import CALL_TIMEOUT_SECONDS, Cause, Claims, RunView, says_invalid
 from dispatcher.planning import executable_steps
 from dispatcher.settings import DispatcherSettings
 from dispatcher.sweep_plan import Outcome, Plan, plan_due_job
@@ -65,10 +66,11 @@ class Sweep:
     async def run(self) -> SweepReport:
         """Sweep once. What goes wrong is counted and logged: a later sweep tries again."""
         report = SweepReport()
-        ends_at = self.clock.monotonic() + self.settings.sweep.budget_seconds
-        for part in (self._sweep_jobs, self._sweep_runs):
+        begun, budget = self.clock.monotonic(), self.settings.sweep.budget_seconds
+        # However many jobs are due, the runs have their half.
+        for part, share in ((self._sweep_jobs, 0.5), (self._sweep_runs, 1.0)):
             try:
-                report.complete &= await part(report, ends_at)
+                report.complete &= await part(report, begun + share * budget)
             except StoreUnavailable as problem:
                 report.note_failure(problem)
         note = self.log.info if report.finished else self.log.warning
@@ -184,8 +186,12 @@ class Sweep:
         run_id = stored.ref.document_id
         try:
             run = parse_flow_run(run_id, stored.data)
-        except FlowRunInvalid:
-            # Its event reports it; a sweep that did so too would find it again and again.
+        except FlowRunInvalid as problem:
+            # Every sweep finds it again: to say it once is enough.
+            if not says_invalid(stored.data):
+                await self._claims.report_invalid(
+                    run_id, stored.data, stored.version, problem, self.log.bind(runId=run_id)
+                )
             return 0
         if not executable_steps(run):
             return 0
@@ -202,10 +208,8 @@ class Sweep:
             if cursor
             else Create(ref=CURSOR, data={"after": after})
         )
-        try:
+        with suppress(Conflict):
             await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except Conflict:
-            return
 
     async def _each(
         self,

@@ -333,15 +333,33 @@ async def test_a_sweep_that_reaches_its_bound_of_pages_says_so() -> None:
     assert len(site.published()) == 2
 
 
-async def test_a_run_that_breaks_the_contract_does_not_stop_the_others() -> None:
-    site = Site()
-    await site.put(DocumentRef("flow_runs", "no-run-id"), {"status": "RUNNING"})
+async def test_a_run_that_breaks_the_contract_is_told_so_once_and_stops_no_other() -> None:
+    site, broken = Site(), DocumentRef("flow_runs", "no-run-id")
+    await site.put(broken, {"status": "RUNNING"})
     await site.run(1, "READY")
+
+    reports = [await site.sweep().run() for _ in range(2)]
+
+    assert [(report.finished, report.runs) for report in reports] == [(True, 2)] * 2
+    assert reports[0].claimed == 1
+    assert (await site.read(broken))["error"]["code"] == "FLOW_RUN_INVALID"
+    assert len(site.logged("cloud_event_ignored")) == 1
+
+
+async def test_however_many_jobs_are_due_the_runs_have_their_turn() -> None:
+    site = Site(environ={**ENVIRON, "SWEEP_BUDGET_SECONDS": "8"})
+    for number in range(9):
+        await site.job(await site.run(number, "RUNNING"))
+    lost = RunId("20260105-080000_BTCUSDT_abc")
+    step = {"stepType": "LLM_REPORT", "status": "READY", "inputs": {}}
+    await site.put(DocumentRef("flow_runs", lost), {"status": "RUNNING", "steps": {"s0": step}})
+    site.documents.seconds_per_page = 2.0
 
     report = await site.sweep().run()
 
-    assert report.finished
-    assert (report.runs, report.claimed) == (2, 1)
+    assert not report.complete
+    assert report.as_json()["republished"] == 4
+    assert await site.steps(lost) == ["RUNNING"]
 
 
 async def test_sweeps_side_by_side_publish_each_job_once() -> None:
