@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from executor.models import WARN_BEFORE, check_profile
-from executor.settings import read_settings
+from executor.models import WARN_BEFORE, check_api, check_profile
+from executor.settings import GeminiApi, read_settings
 from shared.domain.errors import LlmProfileInvalid
 from shared.domain.profile import LlmProfile, parse_profile
 from shared.settings import SettingsInvalid
@@ -116,3 +116,34 @@ def test_the_caps_come_from_the_environment() -> None:
     assert limits.max_total_image_bytes == 1000
     assert limits.max_total_json_bytes == 2000
     assert read_settings(ENVIRON).limits.max_output_tokens is None
+
+
+def test_a_setting_that_the_interactions_lack_is_refused_for_them_alone() -> None:
+    with_top_k = profile(topK=40)
+
+    check_api(with_top_k, GeminiApi.GENERATE_CONTENT)
+    check_api(profile(), GeminiApi.INTERACTIONS)
+    with pytest.raises(LlmProfileInvalid, match=r"llmProfile\.topK"):
+        check_api(with_top_k, GeminiApi.INTERACTIONS)
+
+
+def test_nothing_is_stored_at_the_provider_unless_asked_for() -> None:
+    assert read_settings(ENVIRON).gemini.api is GeminiApi.GENERATE_CONTENT
+
+
+def test_calls_in_the_background_are_chosen_with_the_longest_wait_for_them() -> None:
+    chosen = {"GEMINI_API": "interactions", "GEMINI_BACKGROUND_TIMEOUT_SECONDS": "90"}
+
+    gemini = read_settings({**ENVIRON, **chosen}).gemini
+
+    assert gemini.api is GeminiApi.INTERACTIONS
+    assert gemini.background_timeout == timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GEMINI_API", "interaction"), ("GEMINI_BACKGROUND_TIMEOUT_SECONDS", "0")],
+)
+def test_a_bad_choice_of_the_interface_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsInvalid, match=name):
+        read_settings({**ENVIRON, name: value})

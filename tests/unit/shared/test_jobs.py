@@ -1,10 +1,12 @@
 """The job record: its moves, and its form in the store."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from shared.domain.attempts import CallPurpose, ModelCall
 from shared.domain.documents import DELETE, Version
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import (
@@ -16,6 +18,7 @@ from shared.domain.job_documents import (
 from shared.domain.jobs import (
     CLOSED_STATES,
     TRANSITIONS,
+    BackgroundCall,
     JobMove,
     JobRecord,
     JobState,
@@ -160,3 +163,42 @@ def test_a_record_without_a_required_field_is_none_of_ours(name: str) -> None:
 def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
     with pytest.raises(JobRecordInvalid):
         parse_job_record({**job_document(queued()), name: value})
+
+
+CALL = BackgroundCall(id="v1_abc", begun_at=NOW, input_digest="digest")
+
+
+def test_a_background_call_is_known_until_another_is_booked_or_the_job_is_closed() -> None:
+    job = leased().book_llm_call().begin_in_background(CALL)
+
+    assert parse_job_record(job_document(job)).interaction == CALL
+    assert job.release(now=NOW, not_before=NOW, error=ERROR).interaction == CALL
+    assert job.book_llm_call().interaction is None
+    assert job.call_cost_nothing().interaction is None
+    lost = job.lose_answer()
+    assert (lost.interaction, lost.call_open) == (None, True)
+    assert job.close(JobMove.FAIL, now=NOW, keep_for=MINUTE).interaction is None
+
+
+def test_waiting_for_an_answer_counts_as_no_attempt() -> None:
+    job = leased().book_llm_call().begin_in_background(CALL)
+
+    waiting = job.wait_for_answer(now=NOW + MINUTE, not_before=NOW + 2 * MINUTE)
+
+    assert (waiting.state, waiting.attempt, waiting.lease) == (JobState.QUEUED, 0, None)
+    assert (waiting.llm_calls, waiting.call_open, waiting.interaction) == (1, True, CALL)
+    assert waiting.wake_at == waiting.not_before == NOW + 2 * MINUTE
+    assert waiting.history[0].ended_at == NOW + MINUTE
+
+
+def test_a_call_that_two_attempts_know_is_remembered_once() -> None:
+    call = ModelCall(number=1, purpose=CallPurpose.REPORT, started_at=NOW)
+    job = leased().note_call(call).wait_for_answer(now=NOW, not_before=NOW)
+    again = job.take_lease(owner="o2", now=NOW, lease_for=MINUTE)
+
+    answered = again.note_call(replace(call, finish_reason="STOP"))
+
+    assert [attempt.calls for attempt in answered.history] == [
+        (replace(call, finish_reason="STOP"),),
+        (),
+    ]
