@@ -1,5 +1,6 @@
 """Reading documents as they are: an operator must see also what the worker refuses."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -40,6 +41,14 @@ def integer_at(value: object, *path: str) -> int | None:
     """The whole number at the path."""
     found = at(value, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def number_at(value: object, *path: str) -> float | None:
+    """The finite number at the path."""
+    found = at(value, *path)
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    return float(found) if math.isfinite(found) else None
 
 
 def time_at(value: object, *path: str) -> datetime | None:

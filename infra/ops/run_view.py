@@ -5,51 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.ops.attempt_view import ActView, AttemptView, acts_of, attempts_of
 from infra.ops.diagnosis import Finding, StepFacts, diagnose
-from infra.ops.lenient import at, integer_at, map_at, text_at, time_at
+from infra.ops.job_view import JobView, job_view, time_json
+from infra.ops.lenient import at, integer_at, map_at, number_at, text_at, time_at
 from shared.domain.flow_run import LLM_REPORT
 from shared.domain.steps import StepStatus
-from shared.domain.times import rfc3339
 
 TERMINAL = frozenset(
     {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobView:
-    """A step's job record."""
-
-    state: str
-    attempt: int
-    llm_calls: int
-    claim_id: str | None
-    claimed_at: datetime | None
-    lease_owner: str | None
-    lease_expires_at: datetime | None
-    not_before: datetime | None
-    wake_at: datetime | None
-    last_code: str | None
-    attempts: Sequence[AttemptView]
-    acts: Sequence[ActView]
-
-    def as_json(self) -> dict[str, Any]:
-        """The record as `--json` prints it."""
-        return {
-            "state": self.state,
-            "attempt": self.attempt,
-            "llmCalls": self.llm_calls,
-            "claimId": self.claim_id,
-            "claimedAt": time_json(self.claimed_at),
-            "leaseOwner": self.lease_owner,
-            "leaseExpiresAt": time_json(self.lease_expires_at),
-            "notBefore": time_json(self.not_before),
-            "wakeAt": time_json(self.wake_at),
-            "lastCode": self.last_code,
-            "attempts": [attempt.as_json() for attempt in self.attempts],
-            "acts": [act.as_json() for act in self.acts],
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +28,9 @@ class StepView:
     started_at: datetime | None
     finished_at: datetime | None
     age_seconds: int | None
+    #: Of all model calls, failed ones included, as far as they are known.
     tokens: int | None
+    cost_usd: float | None
     model: str | None
     error_code: str | None
     error_message: str | None
@@ -96,6 +62,7 @@ class StepView:
             "finishedAt": time_json(self.finished_at),
             "ageSeconds": self.age_seconds,
             "tokens": self.tokens,
+            "costUsd": self.cost_usd,
             "model": self.model,
             "error": self.error_code
             and {"code": self.error_code, "message": self.error_message},
@@ -132,8 +99,14 @@ class RunView:
 
     @property
     def tokens(self) -> int:
-        """All tokens of the run's final attempts."""
+        """All tokens of the run."""
         return sum(step.tokens or 0 for step in self.steps)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the steps cost whose models have a price; None where none has."""
+        known = [step.cost_usd for step in self.steps if step.cost_usd is not None]
+        return sum(known) if known else None
 
     @property
     def worst(self) -> Finding | None:
@@ -159,6 +132,7 @@ class RunView:
             "createdAt": time_json(self.created_at),
             "stepCounts": dict(self.counts),
             "tokens": self.tokens,
+            "costUsd": self.cost_usd,
             "error": self.error_code
             and {"code": self.error_code, "message": self.error_message},
             "finding": self.worst and self.worst.as_json(),
@@ -182,11 +156,6 @@ def run_view(
     )
 
 
-def time_json(moment: datetime | None) -> str | None:
-    """A moment as `--json` prints it."""
-    return None if moment is None else rfc3339(moment)
-
-
 def _step_view(
     step_id: str,
     run: Mapping[str, Any],
@@ -195,7 +164,7 @@ def _step_view(
 ) -> StepView:
     steps = map_at(run, "steps")
     step = steps[step_id]
-    job = _job_view(job_data) if job_data else None
+    job = job_view(job_data) if job_data else None
     started = time_at(step, "outputs", "execution", "timing", "startedAt")
     finished = time_at(step, "finishedAt")
     # How long others worked on a step of theirs is not known.
@@ -211,7 +180,8 @@ def _step_view(
         started_at=started,
         finished_at=finished,
         age_seconds=round(age.total_seconds()) if age else None,
-        tokens=integer_at(llm, "usageMetadata", "totalTokenCount"),
+        tokens=_tokens(step),
+        cost_usd=number_at(step, "outputs", "execution", "accounting", "costUsd"),
         model=text_at(llm, "modelVersion"),
         error_code=text_at(step, "error", "code"),
         error_message=text_at(step, "error", "message"),
@@ -251,21 +221,13 @@ def _ready_since(step: object, run: Mapping[str, Any]) -> datetime | None:
     return max(known, default=time_at(run, "createdAt"))
 
 
-def _job_view(job: Mapping[str, Any]) -> JobView:
-    return JobView(
-        state=str(at(job, "state")),
-        attempt=integer_at(job, "attempt") or 0,
-        llm_calls=integer_at(job, "llmCalls") or 0,
-        claim_id=text_at(job, "claimId"),
-        claimed_at=time_at(job, "claimedAt"),
-        lease_owner=text_at(job, "lease", "owner"),
-        lease_expires_at=time_at(job, "lease", "expiresAt"),
-        not_before=time_at(job, "notBefore"),
-        wake_at=time_at(job, "wakeAt"),
-        last_code=text_at(job, "lastError", "code"),
-        attempts=attempts_of(job),
-        acts=acts_of(job),
-    )
+def _tokens(step: object) -> int | None:
+    """Of all calls; of the last one alone for a step that was ended before these were kept."""
+    counts = map_at(step, "outputs", "execution", "accounting", "tokens")
+    if counts:
+        return sum(integer_at(counts, name) or 0 for name in ("input", "output", "thought"))
+    llm = map_at(step, "outputs", "execution", "llm", "usageMetadata")
+    return integer_at(llm, "totalTokenCount")
 
 
 def _charts_uri(step: object, steps: Mapping[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from infra.ops.run_view import RunView, StepView
 from infra.ops.terminal import (
     age,
     count,
+    dollars,
     harmless,
     level_style,
     print_json,
@@ -98,6 +99,7 @@ def _run_fields(run: RunView) -> Sequence[object]:
 def _table(runs: Sequence[RunView]) -> Table:
     table = Table("run", "status", "steps", box=box.SIMPLE_HEAD)
     table.add_column("tokens", justify="right")
+    table.add_column("cost", justify="right")
     table.add_column("to look at", ratio=1)
     for run in runs:
         worst = run.worst
@@ -110,6 +112,7 @@ def _table(runs: Sequence[RunView]) -> Table:
             status_text(run.status),
             steps,
             count(run.tokens),
+            dollars(run.cost_usd),
             remark,
         )
     return table
@@ -117,6 +120,7 @@ def _table(runs: Sequence[RunView]) -> Table:
 
 def _run_title(run: RunView) -> Text:
     facts = [run.flow_key or "", run.symbol or "", f"{count(run.tokens)} tokens"]
+    facts.append(dollars(run.cost_usd))
     title = (
         Text(harmless(run.run_id), style="bold").append("  ").append(status_text(run.status))
     )
@@ -132,6 +136,7 @@ def _step_title(step: StepView) -> Text:
         step.timeframe or "",
         age(step.age_seconds),
         f"{count(step.tokens)} tokens" if step.tokens else "",
+        dollars(step.cost_usd),
         f"attempt {step.job.attempt}" if step.job and step.job.attempt > 1 else "",
         "reused" if step.reused else "",
     ]

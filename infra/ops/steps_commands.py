@@ -6,14 +6,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.ops.attempt_view import AttemptView
 from infra.ops.connection import Connection, connect
+from infra.ops.job_view import AttemptView, time_json
 from infra.ops.options import Where
 from infra.ops.run_reading import NotFound, read_run
-from infra.ops.run_view import StepView, time_json
+from infra.ops.run_view import StepView
 from infra.ops.terminal import (
     age,
     count,
+    dollars,
     harmless,
     level_style,
     print_json,
@@ -69,6 +70,7 @@ def _facts(step: StepView) -> Iterator[tuple[str, str]]:
         "age": age(step.age_seconds),
         "model": step.model,
         "tokens": count(step.tokens),
+        "cost": dollars(step.cost_usd),
         "job": job and job.state,
         "attempts": job and str(job.attempt),
         "model calls": job and str(job.llm_calls),

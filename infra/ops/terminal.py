@@ -84,3 +84,8 @@ def age(seconds: int | None) -> str:
 def count(number: int | None) -> str:
     """A number with thousands apart."""
     return "" if number is None else f"{number:,}"
+
+
+def dollars(amount: float | None) -> str:
+    """An amount of money; reports cost fractions of a cent."""
+    return "" if amount is None else f"${amount:,.4f}"

@@ -16,6 +16,9 @@ class Sum:
 
     reports: int = 0
     tokens: int = 0
+    #: Of the reports whose model has a price.
+    cost_usd: float = 0.0
+    priced: int = 0
 
     @property
     def tokens_per_report(self) -> int:
@@ -26,6 +29,9 @@ class Sum:
         """Count one more step."""
         self.reports += 1
         self.tokens += step.tokens or 0
+        if step.cost_usd is not None:
+            self.cost_usd += step.cost_usd
+            self.priced += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

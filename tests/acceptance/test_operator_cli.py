@@ -129,7 +129,10 @@ def documents_of_two_runs() -> list[tuple[DocumentRef, dict[str, Any]]]:
     good = {
         **step,
         "status": "SUCCEEDED",
-        "outputs": {"gcs_uri": REPORT, "execution": {"llm": {"usageMetadata": usage}}},
+        "outputs": {
+            "gcs_uri": REPORT,
+            "execution": {"llm": {"usageMetadata": usage}, "accounting": {"costUsd": 0.0125}},
+        },
     }
     error = {"code": "PROMPT_NOT_FOUND", "message": "there is no prompt [red]x[/red]\x1b[2J"}
     bad = {**step, "status": "FAILED", "error": error}
@@ -179,7 +182,7 @@ def test_every_command_prints_the_json_it_promises(environment: Environment) -> 
     assert [run["runId"] for run in runs] == [RUN_ID, OLDER]
     assert runs[0].keys() == {
         *("runId", "flowKey", "symbol", "status", "createdAt", "stepCounts", "tokens"),
-        *("error", "finding"),
+        *("costUsd", "error", "finding"),
     }
     assert runs[0]["stepCounts"] == {"SUCCEEDED": 1, "FAILED": 1}
 
@@ -188,9 +191,19 @@ def test_every_command_prints_the_json_it_promises(environment: Environment) -> 
     assert run.keys() == {*runs[0], "steps"}
     assert good.keys() == {
         *("stepId", "stepType", "status", "timeframe", "dependsOn", "startedAt", "finishedAt"),
-        *("ageSeconds", "tokens", "model", "error", "gcsUri", "reused", "job", "finding"),
+        *(
+            "ageSeconds",
+            "tokens",
+            "costUsd",
+            "model",
+            "error",
+            "gcsUri",
+            "reused",
+            "job",
+            "finding",
+        ),
     }
-    assert (good["tokens"], good["gcsUri"]) == (1234, REPORT)
+    assert (good["tokens"], good["costUsd"], good["gcsUri"]) == (1234, 0.0125, REPORT)
     assert bad["finding"] == {
         "level": "failed",
         "reason": "No prompt document has this id.",

@@ -307,6 +307,6 @@ async def the_keyboard_alone_is_enough(operator: Operated) -> None:
 
 async def the_usage_is_plotted(operator: Operated) -> None:
     await operator.open("/usage")
-    bars = operator.page.get_by_role("img", name=re.compile("gemini-.*tokens"))
+    bars = operator.page.get_by_role("img", name=re.compile("gemini-.*: tokens"))
     await expect(bars.first).to_be_visible()
     await operator.show("usage")

@@ -16,7 +16,7 @@ from infra.ops.console.dead_letters import DeadLetterPages, DeadLetterPlaces
 from infra.ops.console.graph import graph_of
 from infra.ops.console.markdown import rendered
 from infra.ops.console.pages import FOLDER
-from infra.ops.console.plots import tokens_per_day
+from infra.ops.console.plots import COST, TOKENS, per_day
 from infra.ops.console.security import Guard, Secrets
 from infra.ops.console.site import Site
 from infra.ops.console.step_acts import StepActs, acts_for
@@ -123,7 +123,8 @@ class _Console:
 
     async def usage(self, _request: Request) -> Response:
         usage = usage_of(await newest_runs(self._site.connection, limit=_RUNS_COUNTED))
-        values = {"usage": usage, "plot": tokens_per_day(usage)}
+        measures = (TOKENS, COST) if usage.total.priced else (TOKENS,)
+        values = {"usage": usage, "plots": [per_day(usage, one) for one in measures]}
         return self._site.page("usage.html", values, section="/usage")
 
     async def errors(self, _request: Request) -> Response:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from infra.ops.console.graph import shortened
-from infra.ops.terminal import age, count
+from infra.ops.terminal import age, count, dollars
 from shared.domain.steps import StepStatus
 from shared.domain.times import rfc3339
 
@@ -38,6 +38,7 @@ def templates() -> Environment:
         "age": age,
         "clock": _clock,
         "code": _code,
+        "dollars": dollars,
         "number": count,
         "rfc3339": rfc3339,
         "segment": segment,

@@ -1,6 +1,7 @@
-"""Tokens per day as stacked bars. Geometry only, pure."""
+"""What was used on each day, as stacked bars. Geometry only, pure."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from infra.ops.usage import Sum, Usage
@@ -10,6 +11,8 @@ _COLORS = 6
 _MOST_DAYS = 31
 _TICKS = 5
 _TICK_WIDTH = 60
+#: Far below the least amount of money.
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class PlotTick:
 class Plot:
     """The picture and its size."""
 
+    #: What is plotted.
+    name: str
     height: int
     rows: Sequence[PlotRow]
     ticks: Sequence[PlotTick]
@@ -51,47 +56,74 @@ class Plot:
     series: Sequence[str]
 
 
-def tokens_per_day(usage: Usage) -> Plot:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What is plotted, and how it is written."""
+
+    name: str
+    of: Callable[[Sum], float]
+    written: Callable[[float], str]
+
+
+TOKENS = Measure(
+    name="Tokens", of=lambda part: part.tokens, written=lambda value: f"{round(value):,}"
+)
+COST = Measure(
+    name="Cost", of=lambda part: part.cost_usd, written=lambda value: f"${value:,.4g}"
+)
+
+
+def per_day(usage: Usage, measure: Measure) -> Plot:
     """The last days on which tokens were used, the newest first."""
     days = list(usage.by_day.items())[: -_MOST_DAYS - 1 : -1]
     series = [name for name, _ in usage.by_model]
-    most = max((sum(part.tokens for part in parts.values()) for _, parts in days), default=0)
-    step = _round_step(most / _TICKS)
-    scale = (WIDTH - LABEL_WIDTH) / max(most, 1)
+    most = max((sum(map(measure.of, parts.values())) for _, parts in days), default=0.0)
+    scale = (WIDTH - LABEL_WIDTH) / most if most > _NOTHING else 0.0
     return Plot(
+        name=measure.name,
         height=_TOP + len(days) * ROW_HEIGHT,
         rows=[
             PlotRow(
                 label=day.isoformat(),
                 y=_TOP + number * ROW_HEIGHT,
-                bars=list(_bars(parts, series, scale)),
+                bars=list(_bars(parts, series, scale, measure)),
             )
             for number, (day, parts) in enumerate(days)
         ],
-        ticks=[
-            PlotTick(x=round(LABEL_WIDTH + value * scale, 1), label=f"{value:,}")
-            for value in range(0, most + 1, step)
-            if value * scale < WIDTH - LABEL_WIDTH - _TICK_WIDTH
-        ],
+        ticks=list(_ticks(most, scale, measure)),
         series=series,
     )
 
 
-def _bars(parts: dict[str, Sum], series: Sequence[str], scale: float) -> Iterator[PlotBar]:
+def _bars(
+    parts: dict[str, Sum], series: Sequence[str], scale: float, measure: Measure
+) -> Iterator[PlotBar]:
     x = float(LABEL_WIDTH)
     for number, name in enumerate(series):
         if name in parts:
-            width = parts[name].tokens * scale
-            title = f"{name}: {parts[name].tokens:,} tokens, {parts[name].reports} reports"
+            value = measure.of(parts[name])
+            width = value * scale
+            what = f"{measure.name.lower()} {measure.written(value)}"
             yield PlotBar(
-                x=round(x, 1), width=round(width, 1), series=number % _COLORS, title=title
+                x=round(x, 1),
+                width=round(width, 1),
+                series=number % _COLORS,
+                title=f"{name}: {what}, {parts[name].reports} reports",
             )
             x += width
 
 
-def _round_step(rough: float) -> int:
-    """The next of 1, 2, 5, 10, 20, 50 … at or above."""
-    magnitude = 1
-    while magnitude * 10 <= rough:
-        magnitude *= 10
+def _ticks(most: float, scale: float, measure: Measure) -> Iterator[PlotTick]:
+    step = _round_step(most / _TICKS)
+    for number in range(_TICKS + 1):
+        x = number * step * scale
+        if x < WIDTH - LABEL_WIDTH - _TICK_WIDTH and (x or not number):
+            yield PlotTick(x=round(LABEL_WIDTH + x, 1), label=measure.written(number * step))
+
+
+def _round_step(rough: float) -> float:
+    """The next of …, 0.1, 0.2, 0.5, 1, 2, 5, 10, … at or above."""
+    if rough <= 0:
+        return 1.0
+    magnitude = 10.0 ** math.floor(math.log10(rough))
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from infra.ops.attempt_view import AttemptView
-from infra.ops.run_view import JobView, StepView
+from infra.ops.job_view import AttemptView, JobView
+from infra.ops.run_view import StepView
 
 WIDTH, LABEL_WIDTH = 960, 220
 ROW_HEIGHT, _TOP = 30, 26

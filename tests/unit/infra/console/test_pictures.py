@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.ops.console.graph import NODE_HEIGHT, NODE_WIDTH, graph_of
-from infra.ops.console.plots import LABEL_WIDTH, WIDTH, tokens_per_day
+from infra.ops.console.plots import COST, LABEL_WIDTH, TOKENS, WIDTH, per_day
 from infra.ops.console.timeline import Phase, spans_of, timeline_of
 from infra.ops.run_view import RunView, StepView, run_view
 from infra.ops.usage import usage_of
@@ -136,24 +136,43 @@ def test_no_record_is_too_odd_for_a_timeline(state: str, history: list[Any]) -> 
             assert bar.width > 0
 
 
-def test_tokens_are_stacked_by_model_for_each_day_the_newest_first() -> None:
+def test_tokens_and_cost_are_stacked_by_model_for_each_day_the_newest_first() -> None:
     [plain] = view({"a": []}).steps
 
-    def used(model: str, tokens: int, day: int) -> StepView:
-        return replace(plain, model=model, tokens=tokens, finished_at=moment(day * 86_400))
+    def used(model: str, tokens: int, cost: float | None, day: int) -> StepView:
+        finished = moment(day * 86_400)
+        return replace(plain, model=model, tokens=tokens, cost_usd=cost, finished_at=finished)
 
-    run = replace(
-        view({}),
-        flow_key="daily_v1",
-        steps=[used("pro", 300, 0), used("flash", 700, 0), used("flash", 500, 1)],
-    )
-    usage = usage_of([run])
-    plot = tokens_per_day(usage)
+    steps = [
+        used("pro", 300, 0.03, 0),
+        used("flash", 700, 0.01, 0),
+        used("flash", 500, None, 1),
+    ]
+    usage = usage_of([replace(view({}), flow_key="daily_v1", steps=steps)])
+    tokens, cost = per_day(usage, TOKENS), per_day(usage, COST)
 
-    assert usage.total.tokens == 1500
+    assert (usage.total.tokens, usage.total.priced, usage.total.reports) == (1500, 2, 3)
     assert usage.by_flow == [("daily_v1", usage.total)]
-    assert plot.series == ["flash", "pro"]
-    assert [row.label for row in plot.rows] == ["2026-01-06", "2026-01-05"]
-    newest, oldest = (sum(bar.width for bar in row.bars) for row in plot.rows)
+    assert tokens.series == ["flash", "pro"]
+    assert [row.label for row in tokens.rows] == ["2026-01-06", "2026-01-05"]
+    newest, oldest = (sum(bar.width for bar in row.bars) for row in tokens.rows)
     assert oldest == WIDTH - LABEL_WIDTH
     assert newest == oldest / 2
+    assert [bar.title for bar in cost.rows[1].bars] == [
+        "flash: cost $0.01, 1 reports",
+        "pro: cost $0.03, 1 reports",
+    ]
+    assert [tick.label for tick in tokens.ticks] == ["0", "200", "400", "600", "800"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.floats(0, 1e6)), max_size=5))
+def test_no_usage_is_too_odd_to_be_plotted(used: list[tuple[int, float]]) -> None:
+    [plain] = view({"a": []}).steps
+    steps = [replace(plain, tokens=n, cost_usd=cost, finished_at=NOW) for n, cost in used]
+    usage = usage_of([replace(view({}), steps=steps)])
+
+    for measure in (TOKENS, COST):
+        plot = per_day(usage, measure)
+        for row in plot.rows:
+            assert sum(bar.width for bar in row.bars) <= WIDTH - LABEL_WIDTH + 1
+        assert all(LABEL_WIDTH <= tick.x <= WIDTH for tick in plot.ticks)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.ops.lenient import integer_at, maps_at, text_at, time_at
+from infra.ops.lenient import at, integer_at, maps_at, text_at, time_at
 from shared.domain.times import rfc3339
 
 
@@ -26,8 +26,8 @@ class CallView:
         return {
             "number": self.number,
             "purpose": self.purpose,
-            "startedAt": self.started_at and rfc3339(self.started_at),
-            "endedAt": self.ended_at and rfc3339(self.ended_at),
+            "startedAt": time_json(self.started_at),
+            "endedAt": time_json(self.ended_at),
             "code": self.code,
             "finishReason": self.finish_reason,
             "tokens": self.tokens,
@@ -49,9 +49,9 @@ class AttemptView:
         """The attempt as `--json` prints it."""
         return {
             "number": self.number,
-            "startedAt": self.started_at and rfc3339(self.started_at),
-            "storedAt": self.stored_at and rfc3339(self.stored_at),
-            "endedAt": self.ended_at and rfc3339(self.ended_at),
+            "startedAt": time_json(self.started_at),
+            "storedAt": time_json(self.stored_at),
+            "endedAt": time_json(self.ended_at),
             "code": self.code,
             "calls": [call.as_json() for call in self.calls],
         }
@@ -67,8 +67,42 @@ class ActView:
 
     def as_json(self) -> dict[str, Any]:
         """The act as `--json` prints it."""
-        at = self.at and rfc3339(self.at)
-        return {"act": self.act, "at": at, "reason": self.reason}
+        return {"act": self.act, "at": time_json(self.at), "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A step's job record."""
+
+    state: str
+    attempt: int
+    llm_calls: int
+    claim_id: str | None
+    claimed_at: datetime | None
+    lease_owner: str | None
+    lease_expires_at: datetime | None
+    not_before: datetime | None
+    wake_at: datetime | None
+    last_code: str | None
+    attempts: Sequence[AttemptView]
+    acts: Sequence[ActView]
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as `--json` prints it."""
+        return {
+            "state": self.state,
+            "attempt": self.attempt,
+            "llmCalls": self.llm_calls,
+            "claimId": self.claim_id,
+            "claimedAt": time_json(self.claimed_at),
+            "leaseOwner": self.lease_owner,
+            "leaseExpiresAt": time_json(self.lease_expires_at),
+            "notBefore": time_json(self.not_before),
+            "wakeAt": time_json(self.wake_at),
+            "lastCode": self.last_code,
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+            "acts": [act.as_json() for act in self.acts],
+        }
 
 
 def acts_of(job: Mapping[str, Any]) -> Sequence[ActView]:
@@ -108,3 +142,26 @@ def _call(call: Mapping[str, Any]) -> CallView:
         finish_reason=text_at(call, "finishReason"),
         tokens=integer_at(call, "usage", "totalTokenCount"),
     )
+
+
+def job_view(job: Mapping[str, Any]) -> JobView:
+    """A job record as it is stored."""
+    return JobView(
+        state=str(at(job, "state")),
+        attempt=integer_at(job, "attempt") or 0,
+        llm_calls=integer_at(job, "llmCalls") or 0,
+        claim_id=text_at(job, "claimId"),
+        claimed_at=time_at(job, "claimedAt"),
+        lease_owner=text_at(job, "lease", "owner"),
+        lease_expires_at=time_at(job, "lease", "expiresAt"),
+        not_before=time_at(job, "notBefore"),
+        wake_at=time_at(job, "wakeAt"),
+        last_code=text_at(job, "lastError", "code"),
+        attempts=attempts_of(job),
+        acts=acts_of(job),
+    )
+
+
+def time_json(moment: datetime | None) -> str | None:
+    """A moment as `--json` prints it."""
+    return None if moment is None else rfc3339(moment)
