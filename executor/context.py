@@ -138,7 +138,10 @@ class ContextReader:
         except InvalidStepInputs:
             self.log.warning(Event.CHARTS_MANIFEST_NO_IMAGES, uri=str(uri))
             raise
-        self.log.debug(Event.CHARTS_MANIFEST_PARSED, uri=str(uri), images=len(charts))
+        unusable = len(manifest["items"]) - len(charts)
+        # A report from fewer charts than were drawn is allowed; it should not go unseen.
+        say = self.log.warning if unusable else self.log.debug
+        say(Event.CHARTS_MANIFEST_PARSED, uri=str(uri), images=len(charts), unusable=unusable)
         read = await all_or_first_error([self._image(chart) for chart in charts])
         return (
             [chart.description for chart in charts],

@@ -210,3 +210,17 @@ async def test_the_report_carries_its_receipt(tmp_path: Path) -> None:
     receipt = json.loads(record.metadata["input-receipt"])
     assert receipt["promptId"] == report.run["steps"][STEP_ID]["inputs"]["llm"]["promptId"]
     assert len(receipt["objects"]) == 4
+
+
+async def test_a_chart_that_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None:
+    async with one_report(tmp_path, images=2) as report:
+        [manifest] = [each for each in report.objects if "chart_export_1d.json" in each.name]
+        document = json.loads(manifest.data)
+        document["items"][0]["png_gcs_uri"] = "https://example.com/chart.png"
+        report.replace_object("chart_export_1d.json", json.dumps(document).encode())
+
+        await succeeds(report)
+        [entry] = report.events("charts_manifest_parsed")
+
+    assert entry["severity"] == "WARNING"
+    assert (entry["images"], entry["unusable"]) == (1, 1)

@@ -148,3 +148,16 @@ async def test_without_a_ceiling_prices_cost_no_database_call(tmp_path: Path) ->
             calls.append(report.environment.worker_documents.calls)
 
     assert calls[0] == calls[1]
+
+
+async def test_a_background_call_is_charged_like_any_other(tmp_path: Path) -> None:
+    environ = {"MODEL_PRICES": PRICES, "MAX_RUN_COST_USD": "1", "GEMINI_API": "interactions"}
+    async with one_report(tmp_path, environ=environ) as report:
+        step = await report.execute()
+        account = await report.document(RUN_ACCOUNT)
+
+    assert step["status"] == "SUCCEEDED", step
+    cost = step["outputs"]["execution"]["accounting"]["costUsd"]
+    assert account["reservedMicroUsd"] == {}
+    assert account["spentMicroUsd"] == pytest.approx(cost * 1_000_000)
+    assert cost > 0
