@@ -90,6 +90,8 @@ def _documents(data: bytes) -> Mapping[int, bytes]:
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
+        if tag >> 3 == 0:
+            raise EventUnreadable(_NO_EVENT)
         if tag & 7 == _LENGTH_DELIMITED:
             length, at = _varint(data, at)
             parts[tag >> 3] = data[at : at + length]
