@@ -49,7 +49,9 @@ RUNS = st.fixed_dictionaries(
 
 def event(old: dict[str, Any] | None, new: dict[str, Any] | None) -> bytes:
     def document(fields: dict[str, Any] | None) -> Document | None:
-        return fields and Document(fields=fields, create_time=1_000, update_time=2_000)
+        if fields is None:
+            return None
+        return Document(fields=fields, create_time=1_000, update_time=2_000)
 
     return document_event(
         project="p",
