@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from executor.background import BackgroundCalls
 from executor.charging import Charges
 from executor.invocation import Invocation
+from executor.ledger import Reservation
 from executor.ports import LanguageModel, ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings
 from shared.domain.attempts import CallPurpose, ModelCall
@@ -123,6 +124,32 @@ class ModelCaller:
         self._seconds_left(work)
         # A repair comes after an answer: what the record then knows of is that one's call.
         begun = self.resumable(work.held.settled) if purpose is CallPurpose.REPORT else None
+        call, reservation = await self._started(begun, request, purpose, work)
+        try:
+            answer = await self._answer(begun, request, work)
+        except StepError as error:
+            await self._failed(call, error, reservation, work)
+            raise
+        self._ended(
+            replace(
+                call,
+                finish_reason=answer.finish_reason,
+                model_version=answer.model_version,
+                usage=answer.usage,
+            ),
+            work,
+        )
+        await self.charges.answered(reservation, answer, work)
+        return answer
+
+    async def _started(
+        self,
+        begun: BackgroundCall | None,
+        request: ModelRequest,
+        purpose: CallPurpose,
+        work: Invocation,
+    ) -> tuple[ModelCall, Reservation | None]:
+        """The call, counted and with its cost reserved: a new one, or the one begun before."""
         if begun:
             reservation = self.charges.standing(request, begun, work)
             call = self._resumed(begun, work)
@@ -136,30 +163,24 @@ class ModelCaller:
         work.log.info(
             Event.LLM_REQUEST_STARTED, modelName=name, call=call.number, resumed=bool(begun)
         )
-        try:
-            answer = await self._answer(begun, request, work)
-        except StepError as error:
-            self._ended(replace(call, code=str(error.code)), work, error)
-            maybe_billed = _maybe_billed(error)
-            await self.charges.failed(reservation, work, maybe_billed=maybe_billed)
-            if not maybe_billed:
-                work.held.note(JobRecord.call_cost_nothing)
-                raise
-            work.held.note(JobRecord.lose_answer)
-            if self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
-                raise CallOutcomeUnknown(f"call {call.number}: {error.message}") from None
-            raise
-        self._ended(
-            replace(
-                call,
-                finish_reason=answer.finish_reason,
-                model_version=answer.model_version,
-                usage=answer.usage,
-            ),
-            work,
-        )
-        await self.charges.answered(reservation, answer, work)
-        return answer
+        return call, reservation
+
+    async def _failed(
+        self,
+        call: ModelCall,
+        error: StepError,
+        reservation: Reservation | None,
+        work: Invocation,
+    ) -> None:
+        self._ended(replace(call, code=str(error.code)), work, error)
+        maybe_billed = _maybe_billed(error)
+        await self.charges.failed(reservation, work, maybe_billed=maybe_billed)
+        if not maybe_billed:
+            work.held.note(JobRecord.call_cost_nothing)
+            return
+        work.held.note(JobRecord.lose_answer)
+        if self.settings.call_policy is CallPolicy.AT_MOST_ONCE:
+            raise CallOutcomeUnknown(f"call {call.number}: {error.message}") from None
 
     async def _booked(self, purpose: CallPurpose, work: Invocation) -> ModelCall:
         """One more call, counted before it begins."""

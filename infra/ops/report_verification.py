@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from executor.charts import charts_of
 from executor.context import CHART_IMAGE, CHARTS_MANIFEST, OHLCV, PREVIOUS_REPORT
 from executor.ports import ObjectMissing, ObjectTooLarge
 from executor.receipt import (
@@ -18,19 +17,20 @@ from executor.receipt import (
     profile_hash,
 )
 from infra.ops.connection import Connection
-from infra.ops.lenient import map_at, text_at
-from infra.ops.registry import PROMPTS, SCHEMAS, RegistryKind, collection_of
+from infra.ops.lenient import map_at
+from infra.ops.report_sources import (
+    MAX_OBJECT_BYTES,
+    Made,
+    prompt_hash,
+    read_manifest,
+    schema_hash,
+    source_digest,
+    what_it_was_made_from,
+)
 from infra.ops.run_reading import CALL_SECONDS, NotFound
 from shared.domain.artifacts import SHA256_KEY, GcsUri, parse_gcs_uri
-from shared.domain.canonical import canonical_hash, sha256_hex
-from shared.domain.documents import DocumentRef
-from shared.domain.errors import WorkerError
-from shared.domain.identifiers import PromptId, is_run_id
-from shared.domain.profile import LlmProfile, parse_profile
-from shared.domain.registry import parse_prompt
-from shared.domain.report_inputs import parse_report_inputs, resolve_sources
+from shared.domain.canonical import sha256_hex
 
-MAX_OBJECT_BYTES = 8 * 1024 * 1024
 _MAX_PARALLEL = 16
 
 
@@ -76,17 +76,6 @@ class Verification:
         return [each for each in self.inputs if each.standing is not Standing.UNCHANGED]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """What a report was made from, as the run says now, or as the report says of itself."""
-
-    prompt_id: PromptId
-    profile: LlmProfile
-    ohlcv: GcsUri
-    manifest: GcsUri
-    previous: Sequence[GcsUri]
-
-
 async def verify_report(connection: Connection, uri: str) -> Verification:
     """Recompute the receipt of the report from its sources.
 
@@ -100,9 +89,9 @@ async def verify_report(connection: Connection, uri: str) -> Verification:
     """
     place = _place(uri)
     receipt, metadata, itself = await _report(connection, place)
-    made = await _made(connection, metadata)
-    prompt = await _prompt_hash(connection, made.prompt_id)
-    schema = await _schema_hash(connection, made.profile)
+    made = await what_it_was_made_from(connection, metadata)
+    prompt = await prompt_hash(connection, made.prompt_id)
+    schema = await schema_hash(connection, made.profile)
     documents = [
         _hashed("prompt", made.prompt_id, prompt, receipt.prompt_sha256),
         _hashed("schema", made.profile.schema_id or "inline", schema, receipt.schema_sha256),
@@ -154,74 +143,11 @@ async def _report(
     return receipt, metadata, itself
 
 
-async def _made(connection: Connection, metadata: Mapping[str, Any]) -> _Made:
-    run_id, step_id = text_at(metadata, "runId"), text_at(metadata, "stepId")
-    steps: Mapping[str, Any] = {}
-    if is_run_id(run_id):
-        ref = DocumentRef(connection.flow_runs, run_id)
-        [run] = await connection.documents.read([ref], timeout_seconds=CALL_SECONDS)
-        steps = map_at(run.data, "steps") if run else {}
-    try:
-        return _by_run(steps, step_id or "") if step_id in steps else _by_itself(metadata)
-    except (WorkerError, ValueError) as problem:
-        raise NotFound(f"what the report was made from cannot be read: {problem}") from None
-
-
-def _by_run(steps: Mapping[str, Any], step_id: str) -> _Made:
-    inputs = parse_report_inputs(steps[step_id])
-    sources = resolve_sources(inputs, steps)
-    return _Made(
-        prompt_id=PromptId(inputs.llm.prompt_id),
-        profile=parse_profile(inputs.llm.llm_profile),
-        ohlcv=sources.ohlcv,
-        manifest=sources.charts_manifest,
-        previous=[each.uri for each in sources.previous_reports],
-    )
-
-
-def _by_itself(metadata: Mapping[str, Any]) -> _Made:
-    llm, inputs = map_at(metadata, "llm"), map_at(metadata, "inputs")
-    previous = inputs.get("report_gcs_uris", [])
-    return _Made(
-        prompt_id=PromptId(text_at(llm, "promptId") or ""),
-        profile=parse_profile(llm.get("llmProfile")),
-        ohlcv=parse_gcs_uri(inputs.get("ohlcv_gcs_uri")),
-        manifest=parse_gcs_uri(inputs.get("charts_outputsManifestGcsUri")),
-        previous=[parse_gcs_uri(each) for each in previous],
-    )
-
-
-async def _prompt_hash(connection: Connection, prompt_id: PromptId) -> str | None:
-    data = await _registered(connection, PROMPTS, prompt_id)
-    try:
-        return parse_prompt(prompt_id, data).sha256 if data is not None else None
-    except WorkerError:
-        return ""
-
-
-async def _schema_hash(connection: Connection, profile: LlmProfile) -> str | None:
-    if profile.inline_schema is not None:
-        return canonical_hash(profile.inline_schema)
-    data = await _registered(connection, SCHEMAS, profile.schema_id or "")
-    try:
-        return canonical_hash(data.get("jsonSchema")) if data is not None else None
-    except ValueError:
-        return ""
-
-
-async def _registered(
-    connection: Connection, kind: RegistryKind, entry_id: str
-) -> Mapping[str, Any] | None:
-    ref = DocumentRef(collection_of(connection, kind), entry_id)
-    [found] = await connection.documents.read([ref], timeout_seconds=CALL_SECONDS)
-    return found.data if found else None
-
-
 async def _objects(
-    connection: Connection, made: _Made, receipt: StoredReceipt
+    connection: Connection, made: Made, receipt: StoredReceipt
 ) -> tuple[Sequence[SourceDigest] | None, Sequence[InputStanding]]:
     """The objects as they are now, None if not all are there, and how each stands."""
-    manifest, charts = await _manifest(connection, made.manifest)
+    manifest, charts = await read_manifest(connection, made.manifest)
     images = [(CHART_IMAGE, uri) for uri in charts]
     places = [
         (OHLCV, made.ohlcv),
@@ -229,7 +155,9 @@ async def _objects(
         *((PREVIOUS_REPORT, uri) for uri in made.previous),
     ]
     turn = asyncio.Semaphore(_MAX_PARALLEL)
-    read = await asyncio.gather(*(_digest(connection, role, uri, turn) for role, uri in places))
+    read = await asyncio.gather(
+        *(source_digest(connection, role, uri, turn) for role, uri in places)
+    )
     found = [read[0], manifest, *read[1:]]
     names = [places[0], (CHARTS_MANIFEST, made.manifest), *places[1:]]
     standings = list(_standings(names, found, receipt))
@@ -257,43 +185,6 @@ def _object_standing(now: SourceDigest | None, before: tuple[int, str] | None) -
     if before is None or not now.sha256.startswith(before[1]):
         return Standing.CHANGED
     return Standing.UNCHANGED if now.generation == before[0] else Standing.REWRITTEN
-
-
-async def _manifest(
-    connection: Connection, uri: GcsUri
-) -> tuple[SourceDigest | None, Sequence[GcsUri]]:
-    data, digest = await _read(connection, CHARTS_MANIFEST, uri)
-    try:
-        charts = charts_of(json.loads(data), uri=str(uri), max_images=1_000)
-    except (WorkerError, ValueError, RecursionError):
-        return digest, []
-    return digest, [chart.uri for chart in charts]
-
-
-async def _digest(
-    connection: Connection, role: str, uri: GcsUri, turn: asyncio.Semaphore
-) -> SourceDigest | None:
-    async with turn:
-        return (await _read(connection, role, uri))[1]
-
-
-async def _read(
-    connection: Connection, role: str, uri: GcsUri
-) -> tuple[bytes, SourceDigest | None]:
-    try:
-        stored = await connection.objects().read(
-            uri, max_bytes=MAX_OBJECT_BYTES, timeout_seconds=CALL_SECONDS
-        )
-    except (ObjectMissing, ObjectTooLarge):
-        return b"", None
-    digest = SourceDigest(
-        role=role,
-        uri=uri,
-        generation=stored.generation,
-        sha256=sha256_hex(stored.data),
-        size_bytes=len(stored.data),
-    )
-    return stored.data, digest
 
 
 def _hashed(name: str, place: str, now: str | None, before: str) -> InputStanding:
