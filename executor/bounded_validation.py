@@ -7,6 +7,7 @@ seconds: the same answer is judged alike on a fast machine and on a throttled on
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
@@ -50,14 +51,17 @@ def first_errors(
     """
     meter = _Meter(max_steps)
     meter.measure(value)
-    kind = extend(Draft202012Validator, _metered(meter))  # type: ignore[no-untyped-call]
     anonymous = {name: item for name, item in schema.items() if name not in _IDENTITY}
+    validator = _METERED(anonymous, format_checker=FORMATS)
+    spending = _METER.set(meter)
     try:
-        return list(islice(kind(anonymous, format_checker=FORMATS).iter_errors(value), limit))
+        return list(islice(validator.iter_errors(value), limit))
     except RecursionError:
         raise Undecided("the check goes too deep") from None
     except ArithmeticError:
         raise Undecided("a number is too large to be checked") from None
+    finally:
+        _METER.reset(spending)
 
 
 @dataclass(slots=True)
@@ -94,24 +98,16 @@ class _Meter:
         return 1 + len(instance) + self._nodes.get(id(instance), 0) // _NODES_PER_STEP
 
 
-def _metered(meter: _Meter) -> dict[str, _Check]:
-    own = _OwnKeywords(meter)
-    checks: dict[str, _Check] = {
-        **Draft202012Validator.VALIDATORS,
-        "additionalProperties": own.additional_properties,
-        "anyOf": _any_of,
-        "oneOf": _one_of,
-        "pattern": own.pattern,
-        "patternProperties": own.pattern_properties,
-        "uniqueItems": own.unique_items,
-    }
-    return {keyword: _counted(keyword, check, meter) for keyword, check in checks.items()}
+#: What the check that is under way may still spend. The validator's class knows no instance of
+#: it, since making the class takes as long as checking a report.
+_METER: ContextVar[_Meter] = ContextVar("_METER")
 
 
-def _counted(keyword: str, check: _Check, meter: _Meter) -> _Check:
+def _counted(keyword: str, check: _Check) -> _Check:
     def counted(
         validator: Any, argument: Any, instance: Any, schema: Mapping[str, Any]
     ) -> Iterator[ValidationError] | None:
+        meter = _METER.get()
         members = len(argument) if isinstance(argument, dict | list) else 0
         once = meter.size(instance)
         meter.spend(once * (1 + members) if keyword in _EACH_TIMES_ALL else once + members)
@@ -120,52 +116,52 @@ def _counted(keyword: str, check: _Check, meter: _Meter) -> _Check:
     return counted
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnKeywords:
-    """Keywords that the library does with `re`, or by comparing each with each."""
+def _pattern(
+    _validator: Any, pattern: str, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not _matches(pattern, instance):
+        yield ValidationError("does not match")
 
-    meter: _Meter
 
-    def pattern(
-        self, _validator: Any, pattern: str, instance: Any, _schema: Any
-    ) -> Iterator[ValidationError]:
-        if isinstance(instance, str) and not self._matches(pattern, instance):
-            yield ValidationError("does not match")
-
-    def pattern_properties(
-        self, validator: Any, patterns: Mapping[str, Any], instance: Any, _schema: Any
-    ) -> Iterator[ValidationError]:
-        for pattern, subschema in patterns.items():
-            for name, item in _members(instance):
-                if self._matches(pattern, name):
-                    self.meter.spend(self.meter.size(item))
-                    yield from validator.descend(item, subschema, path=name)
-
-    def additional_properties(
-        self, validator: Any, subschema: Any, instance: Any, schema: Mapping[str, Any]
-    ) -> Iterator[ValidationError]:
-        known = schema.get("properties", {})
-        patterns = schema.get("patternProperties", ())
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    meter = _METER.get()
+    for pattern, subschema in patterns.items():
         for name, item in _members(instance):
-            if name in known or any(self._matches(pattern, name) for pattern in patterns):
-                continue
-            if subschema is False:
-                yield ValidationError("is not allowed", path=(name,))
-            else:
+            if _matches(pattern, name):
+                meter.spend(meter.size(item))
                 yield from validator.descend(item, subschema, path=name)
 
-    def unique_items(
-        self, _validator: Any, wanted: Any, instance: Any, _schema: Any
-    ) -> Iterator[ValidationError]:
-        if wanted and isinstance(instance, list):
-            self.meter.spend(self.meter.size(instance))
-            if len({_comparable(item) for item in instance}) < len(instance):
-                yield ValidationError("has equal items")
 
-    def _matches(self, pattern: str, text: str) -> bool:
-        compiled = compile_pattern(pattern)
-        self.meter.spend(compiled.cost(text))
-        return compiled.found_in(text)
+def _additional_properties(
+    validator: Any, subschema: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    known = schema.get("properties", {})
+    patterns = schema.get("patternProperties", ())
+    for name, item in _members(instance):
+        if name in known or any(_matches(pattern, name) for pattern in patterns):
+            continue
+        if subschema is False:
+            yield ValidationError("is not allowed", path=(name,))
+        else:
+            yield from validator.descend(item, subschema, path=name)
+
+
+def _unique_items(
+    _validator: Any, wanted: Any, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    if wanted and isinstance(instance, list):
+        meter = _METER.get()
+        meter.spend(meter.size(instance))
+        if len({_comparable(item) for item in instance}) < len(instance):
+            yield ValidationError("has equal items")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    compiled = compile_pattern(pattern)
+    _METER.get().spend(compiled.cost(text))
+    return compiled.found_in(text)
 
 
 def _any_of(
@@ -199,3 +195,22 @@ def _comparable(value: Any) -> object:
     if isinstance(value, list):
         return tuple(_comparable(item) for item in value)
     return value
+
+
+#: Keywords that the library does with `re`, by comparing each with each, or by keeping every
+#: failed choice.
+_OWN: Mapping[str, _Check] = {
+    "additionalProperties": _additional_properties,
+    "anyOf": _any_of,
+    "oneOf": _one_of,
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "uniqueItems": _unique_items,
+}
+_METERED: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        keyword: _counted(keyword, check)
+        for keyword, check in {**Draft202012Validator.VALIDATORS, **_OWN}.items()
+    },
+)

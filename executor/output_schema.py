@@ -1,7 +1,9 @@
 """The schema that an answer must satisfy: from the registry, or inline in the profile."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -16,6 +18,8 @@ from shared.domain.profile import LlmProfile
 from shared.domain.registry import SchemaDocument
 
 MAX_SCHEMA_BYTES = 65_536
+#: Bounds what is remembered of checked schemas: at most this many of the size above.
+_CHECKED_SCHEMAS = 64
 #: The patterns are judged by the engine that will run them, not by the meta-schema's format.
 _NO_FORMATS = FormatChecker(())
 
@@ -86,6 +90,13 @@ def check_schema(schema: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         raise SchemaInvalid("has no canonical JSON") from None
     if len(canonical) > MAX_SCHEMA_BYTES:
         raise SchemaInvalid(f"{len(canonical)} bytes, at most {MAX_SCHEMA_BYTES} are allowed")
+    return _checked(canonical)
+
+
+@lru_cache(maxsize=_CHECKED_SCHEMAS)
+def _checked(canonical: bytes) -> tuple[str, tuple[str, ...]]:
+    """Published schemas never change: checking one takes longer than checking a report."""
+    schema = json.loads(canonical)
     try:
         found = subschemas(schema)
         _check_dialect(schema)

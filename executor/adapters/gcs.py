@@ -59,7 +59,7 @@ class GcsObjects:
     async def read(
         self, uri: GcsUri, *, max_bytes: int, timeout_seconds: float
     ) -> StoredObject:
-        """A metadata request, then the bytes of that very generation; see the port."""
+        """One request, whose answer names the generation of its bytes; see the port."""
         return await self._call(
             lambda: self._read(uri, max_bytes, timeout_seconds), timeout_seconds
         )
@@ -104,20 +104,31 @@ class GcsObjects:
         )
 
     def _read(self, uri: GcsUri, max_bytes: int, timeout_seconds: float) -> StoredObject:
-        info = self._stat(uri, timeout_seconds)
+        blob = self._client.bucket(uri.bucket).blob(uri.name)
+        try:
+            data = _download(blob, max_bytes, timeout_seconds)
+        except ObjectTooLarge as broken_off:
+            info = self._stat(uri, timeout_seconds)
+            size = info.size_bytes if info else 0
+            # What is stored compressed arrives inflated: the larger of both says why.
+            raise ObjectTooLarge(max(size, broken_off.size_bytes)) from None
+        if blob.generation is None:
+            return self._read_pinned(uri, max_bytes, timeout_seconds)
+        # From the headers of the very answer that brought the bytes: they belong together.
+        return StoredObject(data=data, generation=int(blob.generation))
+
+    def _read_pinned(self, uri: GcsUri, max_bytes: int, timeout: float) -> StoredObject:
+        """For servers other than Google's, whose answers do not name the generation."""
+        info = self._stat(uri, timeout)
         if info is None:
             raise ObjectMissing
-        if info.size_bytes > max_bytes:
-            raise ObjectTooLarge(info.size_bytes)
         blob = self._client.bucket(uri.bucket).blob(uri.name, generation=info.generation)
-        sink = _BoundedBytes(max_bytes)
         try:
-            # What is stored compressed arrives inflated: the stored size says nothing then.
-            blob.download_to_file(sink, timeout=timeout_seconds, retry=_retry(timeout_seconds))
+            data = _download(blob, max_bytes, timeout)
         except exceptions.NotFound:
             # It was there a moment ago: another attempt finds what replaced it.
             raise ObjectsUnavailable("replaced while it was read") from None
-        return StoredObject(data=sink.getvalue(), generation=info.generation)
+        return StoredObject(data=data, generation=info.generation)
 
     async def _call(self, call: Callable[[], _T], timeout_seconds: float) -> _T:
         loop = asyncio.get_running_loop()
@@ -135,6 +146,12 @@ class GcsObjects:
             GoogleAuthError,
         ) as error:
             raise ObjectsUnavailable(type(error).__name__) from None
+
+
+def _download(blob: Any, max_bytes: int, timeout_seconds: float) -> bytes:
+    sink = _BoundedBytes(max_bytes)
+    blob.download_to_file(sink, timeout=timeout_seconds, retry=_retry(timeout_seconds))
+    return sink.getvalue()
 
 
 class _BoundedBytes(io.BytesIO):

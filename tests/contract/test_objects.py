@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
+from google.cloud.storage import Blob, Client
 
 from executor.adapters.gcs import GcsObjects
 from executor.ports import (
@@ -160,12 +160,31 @@ async def test_a_slow_drip_ends_at_the_deadline(served: Served) -> None:
         await served.store.read(uri, max_bytes=4_000, timeout_seconds=0.5)
 
 
-async def test_bytes_of_another_generation_are_never_passed_off(
+async def test_one_request_brings_an_objects_bytes_and_their_generation(
+    served: Served,
+) -> None:
+    uri = GcsUri(BUCKET, "whole")
+    await create(served, uri, b"ours")
+    served.faults.operations.clear()
+
+    read = await served.store.read(uri, max_bytes=9, timeout_seconds=TIMEOUT)
+
+    assert served.faults.operations.total() == 1
+    found = served.folder.stat(BUCKET, "whole")
+    assert found is not None
+    assert (read.data, read.generation) == (b"ours", found.generation)
+
+
+async def test_a_server_that_does_not_name_generations_never_passes_off_another(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = GcsUri(BUCKET, "replaced")
     await create(served, uri, b"old")
+    monkeypatch.setattr(Blob, "_extract_headers_from_download", lambda *_: None)
     stat = GcsObjects._stat
+
+    read = await served.store.read(uri, max_bytes=9, timeout_seconds=TIMEOUT)
+    assert read.data == b"old"
 
     def replaced_after_stat(self: GcsObjects, at: GcsUri, seconds: float) -> object:
         info = stat(self, at, seconds)
