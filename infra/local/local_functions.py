@@ -117,12 +117,12 @@ def _command(
         env={**environ, "PORT": str(port), "PYTHONPATH": str(folder)},
         cwd=folder,
         log_path=log_folder / f"{function}.log",
-        ready=_function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
+        ready=function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
         ready_timeout_seconds=_READY_SECONDS,
     )
 
 
-def _function_answers(url: str) -> Callable[[], Awaitable[bool]]:
+def function_answers(url: str) -> Callable[[], Awaitable[bool]]:
     """A probe of a path that the framework itself answers, with 404 or 405."""
 
     async def ready() -> bool:

@@ -90,9 +90,9 @@ async def _handled(attributes: Mapping[str, str], body: bytes, rounds: int) -> l
     )
     samples = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = time.process_time()
         await dispatcher.handle(attributes, body)
-        samples.append((time.perf_counter() - begun) * 1000)
+        samples.append((time.process_time() - begun) * 1000)
     return samples
 
 
