@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.embedded.deliveries import DeliveryPolicy
-from infra.local.embedded.environment import EmbeddedEnvironment, Stages, _dispatcher
+from infra.local.embedded.environment import EmbeddedEnvironment, Stages, _dispatcher, _sweep
 from infra.local.local_functions import function_environ
 from infra.local.objects import ObjectFolder
 from shared.domain.documents import Create, DocumentRef, Update
@@ -27,12 +27,14 @@ class Executor:
         self.statuses = list(statuses)
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = self.now = 0
+        self.pushed = asyncio.Event()
 
     async def answer(self, body: bytes) -> int:
         """Take a push a little longer than no time."""
         self.now += 1
         self.most_at_once = max(self.most_at_once, self.now)
         self.bodies.append(json.loads(body))
+        self.pushed.set()
         await asyncio.sleep(0.01)
         self.now -= 1
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
@@ -139,6 +141,30 @@ async def test_a_dispatcher_that_raises_gets_the_same_event_again(tmp_path: Path
 
     assert len(seen) == 2
     assert len(set(seen)) == 1
+
+
+async def test_a_step_whose_event_is_lost_is_claimed_by_the_sweep(tmp_path: Path) -> None:
+    async def lose(_attributes: Any, _data: bytes) -> None:
+        return
+
+    executor = Executor([200])
+    with (tmp_path / "worker.log").open("w") as log:
+        async with EmbeddedEnvironment(
+            environ=function_environ("local", "http://127.0.0.1:1"),
+            folder=ObjectFolder(tmp_path / "objects"),
+            log_stream=log,
+            stages=lambda environment: Stages(
+                dispatch=lose, execute=executor.answer, sweep=_sweep(environment)
+            ),
+        ) as environment:
+            await seed(environment)
+            assert executor.bodies == []
+            async with asyncio.timeout(60):
+                await executor.pushed.wait()
+
+    assert len(executor.bodies) == 1
+    # What the sweep reads is its own cost, not that of a step.
+    assert environment.worker_documents.calls == 0
 
 
 async def test_the_end_of_the_block_drops_what_is_under_way(tmp_path: Path) -> None:
