@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate test browser pictures check format up lock docs docs-generated bench setup terraform bundles clean
+.PHONY: help demo simulate test browser pictures check format up lock docs docs-generated bench soak setup terraform bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ simulate: $(READY) ## Disturb both stages at every operation, then at random for
 
 test: $(READY) browser ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
+
+bench: $(READY) ## Measure, and write docs/benchmarks.md (about 25 minutes; QUICK=1: five)
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
+
+soak: $(READY) ## Run STEPS=1000 steps while functions are killed and messages doubled
+	@$(BIN)/python -m tests.soak --steps $(or $(STEPS),1000) --seed $(or $(SEED),1)
 
 check: $(READY) ## Format, lint, strict types, import contracts
 	@$(BIN)/ruff format --check .

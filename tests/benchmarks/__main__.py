@@ -12,6 +12,7 @@ from tests.benchmarks.calls import measure_calls
 from tests.benchmarks.cold_start import measure_cold_starts
 from tests.benchmarks.executor_cost import measure_executor
 from tests.benchmarks.filter_cost import measure_filter
+from tests.benchmarks.recovery import measure_recovery
 from tests.benchmarks.report import Measured, write_report
 from tests.benchmarks.whole_path import measure_paths
 
@@ -34,6 +35,7 @@ def main() -> None:
                 for network in _NETWORK_SECONDS
             },
         ),
+        recovery=_told("recovery", lambda: measure_recovery(4 if quick else 20)),
         calls_per_step=_told("calls", measure_calls),
         executor=_told(
             "executor",

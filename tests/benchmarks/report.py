@@ -16,6 +16,12 @@ from tests.benchmarks.cold_start import ColdStart
 from tests.benchmarks.executor_cost import ExecutorCost
 from tests.benchmarks.filter_cost import FilterCost
 from tests.benchmarks.measure import figure, percentile, ratio
+from tests.benchmarks.recovery import (
+    LEASE_SECONDS,
+    MODEL_SECONDS,
+    SWEEP_SECONDS,
+    Recovery,
+)
 from tests.benchmarks.whole_path import PathCost
 
 DOCS = REPOSITORY / "docs"
@@ -35,6 +41,7 @@ class Measured:
     #: Network seconds -> ours and the single function's.
     paths: Mapping[float, tuple[PathCost, PathCost]]
     calls_per_step: Mapping[str, float]
+    recovery: Recovery
 
 
 def write_report(measured: Measured) -> None:
@@ -51,6 +58,7 @@ def write_report(measured: Measured) -> None:
         _paths(measured.paths),
         _executor(measured.executor),
         _calls(measured.calls_per_step),
+        _recovery(measured.recovery),
         _NOTES.read_text(encoding="utf-8") if _NOTES.exists() else "",
     ]
     _PAGE.write_text("\n\n".join(part.strip() for part in sections if part) + "\n")
@@ -232,6 +240,23 @@ def _calls(calls: Mapping[str, float]) -> str:
     return (
         "## Firestore calls\n\nCounted on the wire, both functions together,"
         " each step first tried once.\n\n" + _table(("what", "calls"), rows)
+    )
+
+
+def _recovery(recovery: Recovery) -> str:
+    rows = [
+        (name, *(f"{value:.1f}" for value in (min(taken), figure(taken).median, max(taken))))
+        for name, taken in (
+            ("the next attempt's lease", recovery.to_lease),
+            ("the end of the step", recovery.to_end),
+        )
+    ]
+    return (
+        "## Recovery from a kill -9 during the model call\n\n"
+        f"With a lease of {LEASE_SECONDS} s and a sweep every {SWEEP_SECONDS:.0f} s, of"
+        f" {len(recovery.to_end)} kills; the model takes {MODEL_SECONDS:.0f} s. The bound is"
+        " one lease and one sweep, and whatever a new instance takes to start.\n\n"
+        + _table(("seconds from the kill to", "least", "median", "most"), rows)
     )
 
 
