@@ -44,3 +44,20 @@ def test_the_index_has_every_record() -> None:
 
     assert {f"{question}.md" for question in _QUESTIONS} <= records
     assert set(_LINK.findall(index)) == records
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    seen: set[Path] = set()
+    waiting = [_ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        targets = _LINK.findall(page.read_text(encoding="utf-8"))
+        waiting += [
+            (page.parent / target).resolve() for target in targets if "://" not in target
+        ]
+
+    pages = {page for page in PAGES if "docs" in page.parts}
+    assert sorted(str(page.relative_to(_ROOT)) for page in pages - seen) == []
