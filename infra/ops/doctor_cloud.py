@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.local.local_functions import DEAD_LETTER_TOPIC, JOBS_TOPIC
+from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
 from infra.ops.doctor_facts import (
-    DEAD_LETTER_PULL,
-    DEAD_LETTER_TOPIC,
     FUNCTIONS,
-    JOBS_PUSH,
-    JOBS_TOPIC,
     SCHEDULER_JOB,
     SWEEP,
     Bucket,
@@ -44,7 +42,7 @@ def observe_project(rest: Rest, project: str, database: str) -> Observed:
         ),
         subscriptions={
             name: found
-            for name in (JOBS_PUSH, DEAD_LETTER_PULL)
+            for name in (PUSH_SUBSCRIPTION, DEAD_LETTER_SUBSCRIPTION)
             if (found := subscription(rest, project, name))
         },
         buckets=buckets,
@@ -179,7 +177,7 @@ def _cloud(rest: Rest, project: str, database: str, functions: Mapping[str, Func
 
 
 def _delivery_grants(rest: Rest, project: str) -> Iterator[Grant]:
-    for kind, name in (("topics", DEAD_LETTER_TOPIC), ("subscriptions", JOBS_PUSH)):
+    for kind, name in (("topics", DEAD_LETTER_TOPIC), ("subscriptions", PUSH_SUBSCRIPTION)):
         path = f"v1/projects/{project}/{kind}/{name}:getIamPolicy"
         yield from _grants(rest.get(name, "pubsub", path), name)
 

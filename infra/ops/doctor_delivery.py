@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
+from infra.local.local_functions import DEAD_LETTER_TOPIC, JOBS_TOPIC
+from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
 from infra.ops.doctor_facts import (
-    DEAD_LETTER_PULL,
-    DEAD_LETTER_TOPIC,
     EXECUTOR,
-    JOBS_PUSH,
-    JOBS_TOPIC,
     Cloud,
     Finding,
     Function,
@@ -25,7 +23,7 @@ def delivery_findings(observed: Observed) -> Iterator[Finding]:
             yield Finding(
                 subject=topic, problem="there is no such topic", remedy=observed.apply
             )
-    for name, rule in ((JOBS_PUSH, _push), (DEAD_LETTER_PULL, _pull)):
+    for name, rule in ((PUSH_SUBSCRIPTION, _push), (DEAD_LETTER_SUBSCRIPTION, _pull)):
         subscription = observed.subscriptions.get(name)
         problems = (
             ("there is no such subscription",)
@@ -91,7 +89,7 @@ def _forwarding(observed: Observed, cloud: Cloud) -> Iterator[Finding]:
         Grant(on=DEAD_LETTER_TOPIC, role="roles/pubsub.publisher", member=agent): (
             "Pub/Sub may not forward dead letters to it"
         ),
-        Grant(on=JOBS_PUSH, role="roles/pubsub.subscriber", member=agent): (
+        Grant(on=PUSH_SUBSCRIPTION, role="roles/pubsub.subscriber", member=agent): (
             "Pub/Sub may not acknowledge what it forwards, and counts no deliveries"
         ),
     }

@@ -7,8 +7,6 @@ from enum import StrEnum
 #: Names as Terraform gives them (infra/terraform/modules/worker).
 DISPATCHER, EXECUTOR, SWEEP = "llm-dispatcher", "llm-executor", "llm-sweep"
 FUNCTIONS = (DISPATCHER, EXECUTOR, SWEEP)
-JOBS_TOPIC, DEAD_LETTER_TOPIC = "llm-jobs", "llm-jobs-dead-letter"
-JOBS_PUSH, DEAD_LETTER_PULL = "llm-jobs-push", "llm-jobs-dead-letter-pull"
 SCHEDULER_JOB = "llm-sweep"
 
 

@@ -2,16 +2,13 @@
 
 import requests
 
-from infra.local.local_functions import BUCKET, function_environ
+from infra.local.local_functions import BUCKET, DEAD_LETTER_TOPIC, JOBS_TOPIC, function_environ
+from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
 from infra.local.state_file import EnvironmentState
 from infra.ops.doctor_cloud import subscription
 from infra.ops.doctor_facts import (
-    DEAD_LETTER_PULL,
-    DEAD_LETTER_TOPIC,
     DISPATCHER,
     EXECUTOR,
-    JOBS_PUSH,
-    JOBS_TOPIC,
     SWEEP,
     Bucket,
     Finding,
@@ -51,7 +48,7 @@ def observe_local(state: EnvironmentState) -> Observed:
         topics=frozenset(topics),
         subscriptions={
             name: found
-            for name in (JOBS_PUSH, DEAD_LETTER_PULL)
+            for name in (PUSH_SUBSCRIPTION, DEAD_LETTER_SUBSCRIPTION)
             if (found := subscription(rest, state.project, name))
         },
         buckets={BUCKET: _CLOSED if bucket else None},

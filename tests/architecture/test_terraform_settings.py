@@ -3,8 +3,10 @@
 import re
 
 from executor import ledger
+from infra.local import local_functions, pubsub_setup
+from infra.ops import doctor_facts
 from shared.domain import job_documents
-from tests.terraform_module import MODULE, ROOT, resources
+from tests.terraform_module import MODULE, ROOT, resources, unquoted
 
 _PAGE = ROOT / "docs/reference/settings.md"
 #: Read by Python itself.
@@ -45,3 +47,32 @@ def test_every_collection_whose_documents_expire_has_its_policy() -> None:
 
     named = set(re.findall(r'"(\w+)"', policies))
     assert named == {job_documents.COLLECTION, ledger.COLLECTION}
+
+
+def test_the_cloud_has_the_names_that_the_local_environment_and_the_commands_know() -> None:
+    def named(kind: str, key: str = "name") -> set[str]:
+        return {
+            unquoted(body[key])
+            for address, body in resources().items()
+            if address.startswith(f"{kind}.")
+        }
+
+    assert named("google_pubsub_topic") == {
+        local_functions.JOBS_TOPIC,
+        local_functions.DEAD_LETTER_TOPIC,
+    }
+    assert named("google_pubsub_subscription") == {
+        pubsub_setup.PUSH_SUBSCRIPTION,
+        pubsub_setup.DEAD_LETTER_SUBSCRIPTION,
+    }
+    assert named("google_cloudfunctions2_function") == set(doctor_facts.FUNCTIONS)
+    assert named("google_cloud_scheduler_job") == {doctor_facts.SCHEDULER_JOB}
+
+
+def test_the_local_subscription_is_as_patient_as_the_clouds() -> None:
+    defaults = (MODULE / "variables.tf").read_text()
+
+    numbers = dict(re.findall(r"^ +(\w+) += optional\(number, (\d+)\)", defaults, re.MULTILINE))
+
+    assert int(numbers["push_seconds"]) == pubsub_setup.ACK_DEADLINE_SECONDS
+    assert int(numbers["max_deliveries"]) == pubsub_setup.MAX_DELIVERY_ATTEMPTS

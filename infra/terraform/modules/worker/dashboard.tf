@@ -16,6 +16,7 @@ locals {
     { title = "Output tokens of a call, p95", unit = "tokens", lines = local.p95, by = ["metric.label.model"], filter = local.series["llm_output_tokens"] },
     { title = "Age of the oldest waiting job", unit = "s", lines = [["ALIGN_MAX", "REDUCE_MAX"]], by = [], filter = local.thresholds["queue-age"].filter },
     { title = "Dead letters waiting", unit = "messages", lines = [["ALIGN_MAX", "REDUCE_SUM"]], by = [], filter = local.thresholds["dead-letters"].filter },
+    { title = "Dead letters replayed", unit = "messages", lines = local.sum, by = [], filter = local.series["llm_dead_letters_replayed"] },
     { title = "Messages rejected, by reason", unit = "messages", lines = local.sum, by = ["metric.label.reason"], filter = local.series["llm_messages_rejected"] },
     { title = "Model calls, by error code", unit = "calls", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_calls"] },
     { title = "Attempts given back, by code", unit = "attempts", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_attempts_deferred"] },

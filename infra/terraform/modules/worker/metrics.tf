@@ -43,6 +43,11 @@ locals {
       filter      = "jsonPayload.event=\"job_rejected\""
       labels      = { reason = "EXTRACT(jsonPayload.reason)" }
     }
+    llm_dead_letters_replayed = {
+      description = "Dead letters that came back to the executor after an operator replayed them"
+      filter      = "jsonPayload.event=\"dead_letter_replayed\""
+      labels      = {}
+    }
     llm_outputs_invalid = {
       description = "Model answers that are no valid report"
       filter      = "jsonPayload.event=\"structured_output_invalid\""
