@@ -1,3 +1,21 @@
+locals {
+  # As the executor reads them: without what is not given.
+  model_prices = {
+    for model, prices in var.cost.prices : model => [
+      for price in prices : {
+        for name, value in {
+          from        = price.from
+          input       = tostring(price.input)
+          output      = tostring(price.output)
+          cached      = price.cached == null ? null : tostring(price.cached)
+          thought     = price.thought == null ? null : tostring(price.thought)
+          imageTokens = price.image_tokens
+        } : name => value if value != null
+      }
+    ]
+  }
+}
+
 # Executes one job per push: context, model call, artifact, outcome.
 resource "google_cloudfunctions2_function" "executor" {
   project     = var.project_id
@@ -42,9 +60,6 @@ resource "google_cloudfunctions2_function" "executor" {
       MAX_ATTEMPTS               = tostring(var.attempts.per_step)
       CALL_POLICY                = var.attempts.call_policy
       MAX_OUTPUT_TOKENS          = tostring(var.gemini.max_output_tokens)
-      MODEL_PRICES               = var.spending.model_prices
-      MAX_RUN_COST_USD           = var.spending.max_run_usd
-      MAX_DAY_COST_USD           = var.spending.max_day_usd
       MAX_LLM_CALLS              = tostring(var.attempts.model_calls)
       MODEL_PRICES               = jsonencode(local.model_prices)
       }, {

@@ -22,7 +22,8 @@ resource "google_firestore_database" "this" {
 # The sweep's queries (jobs by wakeAt, runs by status, each then by name) and the operator's (runs by createdAt) are
 # answered from the index that Firestore keeps of every single field: no composite index is needed.
 
-# Closed job records, and accounts of spending that are long over, are deleted some time after their expireAt.
+# Closed job records, and what runs and days spent (kept for the books, for a year and a bit), are deleted some time
+# after their expireAt.
 # A time that only grows would make a hot spot of its index, and no query needs it.
 resource "google_firestore_field" "expiry" {
   for_each = toset(["llm_jobs", "llm_spend"])
@@ -30,17 +31,6 @@ resource "google_firestore_field" "expiry" {
   project    = var.project_id
   database   = local.database
   collection = each.key
-  field      = "expireAt"
-
-  ttl_config {}
-  index_config {}
-}
-
-# What a run or a day has spent is of no use to a ceiling once it is over; it is kept for the books, for a year and a bit.
-resource "google_firestore_field" "spend_expiry" {
-  project    = var.project_id
-  database   = local.database
-  collection = "llm_spend"
   field      = "expireAt"
 
   ttl_config {}

@@ -102,31 +102,15 @@ variable "cost" {
   nullable    = false
 
   validation {
-    condition     = length(var.cost.prices) > 0 || (var.cost.max_run_usd == null && var.cost.max_day_usd == null)
-    error_message = "A cost ceiling needs cost.prices: without them nobody knows what a call may cost."
+    condition = (var.cost.max_run_usd == null && var.cost.max_day_usd == null) || (
+      length(var.cost.prices) > 0 && alltrue([for model in var.allowed_models : contains(keys(var.cost.prices), split(":", model)[0])])
+    )
+    error_message = "A cost ceiling needs cost.prices of every model in allowed_models: without them nobody knows what a call may cost."
   }
 
   validation {
     condition     = alltrue([for usd in [var.cost.max_run_usd, var.cost.max_day_usd] : usd == null ? true : usd > 0])
     error_message = "cost.max_run_usd and cost.max_day_usd must be above zero."
-  }
-}
-
-locals {
-  # As the executor reads them: without what is not given.
-  model_prices = {
-    for model, prices in var.cost.prices : model => [
-      for price in prices : {
-        for name, value in {
-          from        = price.from
-          input       = tostring(price.input)
-          output      = tostring(price.output)
-          cached      = price.cached == null ? null : tostring(price.cached)
-          thought     = price.thought == null ? null : tostring(price.thought)
-          imageTokens = price.image_tokens
-        } : name => value if value != null
-      }
-    ]
   }
 }
 
@@ -249,36 +233,6 @@ variable "attempts" {
   validation {
     condition     = var.attempts.max_deliveries >= 5 && var.attempts.max_deliveries <= 100 && var.attempts.per_step >= 1 && var.attempts.model_calls >= 1
     error_message = "attempts.max_deliveries must be from 5 to 100, per_step and model_calls at least 1."
-  }
-}
-
-variable "spending" {
-  type = object({
-    model_prices = optional(string, "{}")
-    max_run_usd  = optional(string, "")
-    max_day_usd  = optional(string, "")
-  })
-  description = "Prices by model as JSON (executor/prices.py has the form), and what the steps of one run and of one day may cost at most, such as \"2.50\"; empty is no ceiling."
-  default     = {}
-  nullable    = false
-
-  validation {
-    condition     = can(keys(jsondecode(var.spending.model_prices)))
-    error_message = "spending.model_prices must be a JSON object."
-  }
-
-  validation {
-    condition     = alltrue([for amount in [var.spending.max_run_usd, var.spending.max_day_usd] : can(regex("^([0-9]+([.][0-9]{1,6})?)?$", amount))])
-    error_message = "spending.max_run_usd and max_day_usd must be amounts of USD such as 2.50, or empty."
-  }
-
-  # What has no price cannot be held under a ceiling.
-  validation {
-    condition = (var.spending.max_run_usd == "" && var.spending.max_day_usd == "") || (
-      length(var.allowed_models) > 0
-      && alltrue([for model in var.allowed_models : contains(try(keys(jsondecode(var.spending.model_prices)), []), split(":", model)[0])])
-    )
-    error_message = "A ceiling on spending needs a price of every model in allowed_models, and models to be allowed by name."
   }
 }
 

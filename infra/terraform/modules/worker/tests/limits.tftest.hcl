@@ -151,29 +151,6 @@ run "concurrency_on_a_part_of_a_cpu_is_refused" {
   expect_failures = [var.executor]
 }
 
-run "a_ceiling_on_spending_without_a_price_is_refused" {
-  command = plan
-  variables {
-    spending = { max_day_usd = "25.00" }
-  }
-  expect_failures = [var.spending]
-}
-
-run "a_ceiling_on_spending_with_prices_reaches_the_executor" {
-  command = plan
-  variables {
-    spending = {
-      model_prices = "{\"gemini-3.8-flash\": [{\"from\": \"2026-01-01\", \"input\": \"1\", \"output\": \"2\"}]}"
-      max_day_usd  = "25.00"
-    }
-  }
-
-  assert {
-    condition     = google_cloudfunctions2_function.executor.service_config[0].environment_variables["MAX_DAY_COST_USD"] == "25.00"
-    error_message = "The ceiling got lost."
-  }
-}
-
 run "a_setting_that_another_variable_decides_is_refused" {
   command = plan
   variables {

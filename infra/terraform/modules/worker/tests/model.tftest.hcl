@@ -208,7 +208,7 @@ run "prices_and_ceilings_reach_the_executor" {
   variables {
     cost = {
       prices = {
-        gemini-a = [{ from = "2026-01-01", input = 0.3, output = 2.5, image_tokens = 1120 }]
+        "gemini-3.8-flash" = [{ from = "2026-01-01", input = 0.3, output = 2.5, image_tokens = 1120 }]
       }
       max_run_usd = 2.5
     }
@@ -216,7 +216,7 @@ run "prices_and_ceilings_reach_the_executor" {
 
   assert {
     condition = jsondecode(google_cloudfunctions2_function.executor.service_config[0].environment_variables["MODEL_PRICES"]) == {
-      gemini-a = [{ from = "2026-01-01", input = "0.3", output = "2.5", imageTokens = 1120 }]
+      "gemini-3.8-flash" = [{ from = "2026-01-01", input = "0.3", output = "2.5", imageTokens = 1120 }]
     }
     error_message = "The executor does not get the prices as it reads them."
   }
@@ -234,6 +234,14 @@ run "a_ceiling_without_prices_is_refused" {
   command = plan
   variables {
     cost = { max_day_usd = 25 }
+  }
+  expect_failures = [var.cost]
+}
+
+run "a_ceiling_with_a_model_that_has_no_price_is_refused" {
+  command = plan
+  variables {
+    cost = { prices = { gemini-other = [{ from = "2026-01-01", input = 0.3, output = 2.5 }] }, max_day_usd = 25 }
   }
   expect_failures = [var.cost]
 }
