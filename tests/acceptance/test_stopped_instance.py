@@ -1,4 +1,4 @@
-"""The executor as a real process of the functions framework, stopped in the middle of a call.
+"""The executor as a real process of the functions framework, ended in the middle of a call.
 
 Cloud Run sends SIGTERM to the container's first process and gives the instance ten seconds
 (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
@@ -85,6 +85,16 @@ class Instance:
             await asyncio.sleep(POLL_SECONDS)
         raise AssertionError("the model was not asked")
 
+    async def pushed_until_closed(self) -> JobRecord:
+        """Push as Pub/Sub does; the lease of who died has to expire first."""
+        for _ in range(round(PATIENCE_SECONDS)):
+            await self.push()
+            record = await self.record()
+            if record.closed:
+                return record
+            await asyncio.sleep(1)
+        raise AssertionError("the job was not closed")
+
     async def record(self) -> JobRecord:
         [found] = await self.documents.read([job_ref(RUN_ID, STEP_ID)], timeout_seconds=60)
         assert found is not None
@@ -97,9 +107,9 @@ async def instance(
     project: str,
     folder: Path,
     environ: Mapping[str, str],
-    rule: FaultRule,
+    *rules: FaultRule,
 ) -> AsyncIterator[Instance]:
-    gemini = create_gemini(latency_seconds=0, faults=[rule])
+    gemini = create_gemini(latency_seconds=0, faults=rules)
     objects = ObjectFolder(folder / "objects")
     objects.create_bucket(BUCKET)
     client: Any = firestore_client(emulators.firestore_host, project)
@@ -172,3 +182,32 @@ async def test_an_instance_that_is_stopped_during_its_call_gives_the_job_back_at
     assert (record.state, record.lease, record.attempt) == (JobState.QUEUED, None, 1)
     assert record.not_before == record.history[0].ended_at
     assert (record.interaction is not None) == (mode == "interactions")
+
+
+async def test_the_call_of_a_killed_instance_is_fetched_by_the_next_and_paid_once(
+    emulators: Emulators, project_id: str, tmp_path: Path
+) -> None:
+    environ = {
+        **FOREVER,
+        "GEMINI_API": "interactions",
+        "LEASE_SECONDS": "3",
+        "LEASE_RENEW_SECONDS": "1",
+    }
+    async with (
+        asyncio.timeout(2 * PATIENCE_SECONDS),
+        instance(emulators, project_id, tmp_path, environ) as executor,
+    ):
+        executor.gemini.state.interactions.latency_seconds = 100_000
+        pushing = asyncio.create_task(executor.push())
+        await executor.calling()
+        await executor.process.kill()
+        with pytest.raises(httpx2.TransportError):
+            await pushing
+        [kept] = executor.gemini.state.interactions.kept.values()
+        kept.ends_at = 0
+        await executor.process.start()
+        record = await executor.pushed_until_closed()
+
+    assert (record.state, record.attempt, record.llm_calls) == (JobState.SUCCEEDED, 2, 1)
+    assert executor.gemini.state.calls.received.total() == 1
+    assert executor.gemini.state.interactions.kept == {}
