@@ -79,13 +79,15 @@ class HeldJob:
         """Count one more model call, before it begins.
 
         Raises:
-            LeaseLost: see `acquire`.
+            LeaseLost: see `acquire`; or it has expired, as after a process that was stopped.
             FirestoreUnavailable: see `acquire`.
         """
         if self._reserved and purpose is CallPurpose.REPORT:
             self._reserved = False
-            return
-        await self._write(lambda job: job.book_llm_call(purpose))
+        else:
+            await self._write(lambda job: job.book_llm_call(purpose))
+        if not self.record.leased_at(self._clock.now()):
+            raise LeaseLost
 
     def note(self, change: _Change) -> None:
         """Have the next write of the record, whatever it is for, carry this change too."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from executor.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
 from executor.charging import Charges
+from executor.lease import LeaseLost
 from executor.ports import ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings, read_settings
 from shared.domain.attempts import CallPurpose
@@ -27,7 +28,16 @@ from shared.domain.errors import (
     TimeBudgetExceeded,
 )
 from shared.domain.jobs import LastError
-from tests.held_job import REQUEST, Documents, VirtualClock, held, invocation, queued, virtually
+from tests.held_job import (
+    LEASE,
+    REQUEST,
+    Documents,
+    VirtualClock,
+    held,
+    invocation,
+    queued,
+    virtually,
+)
 from tests.worker import ANSWER
 
 REFUSED = GeminiRequestFailed("503")
@@ -196,7 +206,11 @@ def test_no_call_begins_that_cannot_end_before_the_time_to_finalize(
     async def scene() -> None:
         job = await held(Documents())
         work = invocation(job, seconds=seconds, reserve_seconds=reserve_seconds)
-        await caller(model).ask(REQUEST, CallPurpose.REPORT, work)
+        keeping = asyncio.create_task(job.keep(LEASE / 3))
+        try:
+            await caller(model).ask(REQUEST, CallPurpose.REPORT, work)
+        finally:
+            keeping.cancel()
 
     with pytest.raises((GeminiRequestFailed, RateLimited, TimeBudgetExceeded)):
         virtually(scene())
@@ -205,6 +219,20 @@ def test_no_call_begins_that_cannot_end_before_the_time_to_finalize(
         assert ends_at <= max(seconds - reserve_seconds, 0) + 1e-6
         assert ends_at - began >= SHORTEST_CALL_SECONDS - 1e-6
     assert len(model.calls) <= MAX_TRIES
+
+
+def test_a_holder_that_was_stopped_until_its_lease_expired_calls_nobody() -> None:
+    model = Model()
+
+    async def scene() -> None:
+        job = await held(Documents(), reserve_call=True)
+        await asyncio.sleep(LEASE.total_seconds())
+        await caller(model).ask(REQUEST, CallPurpose.REPORT, invocation(job))
+
+    with pytest.raises(LeaseLost):
+        virtually(scene())
+
+    assert model.calls == []
 
 
 def test_a_slow_booking_takes_its_time_from_the_call() -> None:
