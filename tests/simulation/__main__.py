@@ -9,7 +9,6 @@ from itertools import count
 
 from tests.simulation.campaign import Tally, catch_all, run_all
 from tests.simulation.explore import (
-    CALL_POLICIES,
     calm_case,
     crash_pairs,
     random_case,
@@ -20,6 +19,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.nemesis import parse_script
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
+from tests.simulation.stages import CALL_MODES
 
 
 def say(line: object) -> None:
@@ -42,7 +42,7 @@ def show(case: Case) -> None:
         say("no promise is broken")
     say(
         f"again: python -m tests.simulation --seed {case.seed} --scenario {case.scenario}"
-        f" --policy {case.call_policy}{calm} --script '{script}'"
+        f" --mode {case.call_mode}{calm} --script '{script}'"
     )
 
 
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-mutations", action="store_true", help="skip that check")
     parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
     parser.add_argument("--scenario", choices=SCENARIOS, help="for a replay")
-    parser.add_argument("--policy", choices=CALL_POLICIES, help="for a replay")
+    parser.add_argument("--mode", choices=CALL_MODES, help="for a replay")
     parser.add_argument("--script", help="for a replay: exactly these faults")
     parser.add_argument("--calm", action="store_true", help="for a replay: even latencies")
     return parser.parse_args()
@@ -66,8 +66,8 @@ def _replayed(arguments: argparse.Namespace) -> Case:
     case = replace(case, seed=arguments.seed)
     if arguments.scenario is not None:
         case = replace(case, scenario=arguments.scenario)
-    if arguments.policy is not None:
-        case = replace(case, call_policy=arguments.policy)
+    if arguments.mode is not None:
+        case = replace(case, call_mode=arguments.mode)
     if arguments.script is not None:
         case = replace(case, script=parse_script(arguments.script))
     return case
@@ -99,7 +99,7 @@ def _missed() -> list[str]:
 
 
 def _explored(arguments: argparse.Namespace) -> Iterator[Tally]:
-    calm = [calm_case(scenario, policy) for scenario in SCENARIOS for policy in CALL_POLICIES]
+    calm = [calm_case(scenario, policy) for scenario in SCENARIOS for policy in CALL_MODES]
     yield _told("every single fault", run_all(c for base in calm for c in single_faults(base)))
     if arguments.pairs:
         pairs = run_all(crash_pairs(calm_case("single")))

@@ -20,6 +20,7 @@ from shared.domain.messages import OutgoingMessage
 from shared.ports import Conflict, QueueUnavailable, StoreUnavailable
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import MessageStore
+from tests.simulation.ledger import CallSeen
 from tests.simulation.model import (
     blocked_answer,
     good_answer,
@@ -41,10 +42,10 @@ class Observer(Protocol):
     def stored(self, who: Process, uri: GcsUri) -> None:
         """`who` stored an object."""
 
-    def called(self, who: Process, request: ModelRequest) -> None:
+    def called(self, who: Process, request: ModelRequest) -> CallSeen | None:
         """`who` called the model."""
 
-    def call_ended(self, request: ModelRequest, *, free: bool) -> None:
+    def call_ended(self, call: CallSeen | None, *, free: bool) -> None:
         """The caller knows the answer of the call, or that it is free."""
 
     def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
@@ -183,6 +184,7 @@ class SimulatedModel:
 
     async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
         """See the port."""
+        seen: list[CallSeen | None] = []
         call = Call(
             process=self.process,
             kind=Kind.GENERATE,
@@ -190,7 +192,7 @@ class SimulatedModel:
             timeout_seconds=timeout_seconds,
             refused=GeminiRequestFailed("simulated"),
             unanswered=unanswered(),
-            begin=lambda: self.observer.called(self.process, request),
+            begin=lambda: seen.append(self.observer.called(self.process, request)),
             work_seconds=min(thinking_seconds(self.world.nemesis.schedule), timeout_seconds),
             instead={
                 Fault.RATE_LIMITED: rate_limited,
@@ -202,9 +204,9 @@ class SimulatedModel:
             answer = await self.world.perform(call, lambda: good_answer(request))
         except (RateLimited, GeminiRequestFailed) as problem:
             if not getattr(problem, "maybe_billed", False):
-                self.observer.call_ended(request, free=True)
+                self.observer.call_ended(seen[0], free=True)
             raise
-        self.observer.call_ended(request, free=False)
+        self.observer.call_ended(seen[0], free=False)
         return answer
 
 

@@ -24,6 +24,7 @@ from tests.simulation.promises import (
     owner_of,
     run_violations,
 )
+from tests.simulation.provider import Provider
 from tests.simulation.records import Change, Records
 from tests.simulation.world import World
 
@@ -42,6 +43,8 @@ class Checker:
     bucket: Bucket
     #: Whether a call is never to be repeated when its outcome is unknown.
     at_most_once: bool
+    #: Where calls are made in the background.
+    provider: Provider | None
     ledger: Ledger = field(default_factory=Ledger)
     violations: list[Violation] = field(default_factory=list)
     _events_under_way: Counter[str] = field(default_factory=Counter)
@@ -136,30 +139,39 @@ class Checker:
             self.broken(Promise.SUCCESS_HAS_REPORT, f"{who.name} replaced {uri}")
         self.ledger.stored_at.setdefault(uri, self.world.loop.time())
 
-    def called(self, who: Process, request: ModelRequest) -> None:
+    def called(self, who: Process, request: ModelRequest) -> CallSeen | None:
         """See `adapters.Observer`."""
         run_id, step_id, _ = marker_of(request).split("|")
         key = f"{run_id}~{step_id}"
         claim = self.ledger.leased_claim(key, REQUEST.get())
         if claim is None:
             self.broken(Promise.CALL_UNDER_LEASE, f"{who.name} called for {key} unleased")
-            return
-        if self.at_most_once and not all(_known(call) for call in claim.calls):
+            return None
+        if self.at_most_once and not all(map(self._known, claim.calls)):
             what = f"{key}: called again although a former call may have been paid for"
             self.broken(Promise.CALL_BUDGET, what)
-        claim.calls.append(CallSeen(request=REQUEST.get()))
+        seen = CallSeen(request=REQUEST.get())
+        claim.calls.append(seen)
+        job = self._job(run_id, step_id)
+        if job and job["claimId"] == claim.claim_id and not leased(job, who.now()):
+            what = f"{key}: {who.name} called after its lease had expired"
+            self.broken(Promise.CALL_UNDER_LEASE, what)
         if len(claim.calls) > claim.booked:
             self.broken(Promise.CALL_BUDGET, f"{key}: {who.name} called before it was booked")
         if len(claim.calls) > MAX_CALLS:
             self.broken(Promise.CALL_BUDGET, f"{key}: call {len(claim.calls)}")
         self._check_need(claim, run_id, step_id)
+        return seen
 
-    def call_ended(self, request: ModelRequest, *, free: bool) -> None:
+    def call_ended(self, call: CallSeen | None, *, free: bool) -> None:
         """See `adapters.Observer`."""
-        run_id, step_id, _ = marker_of(request).split("|")
-        claim = self.ledger.leased_claim(f"{run_id}~{step_id}", REQUEST.get())
-        if claim is not None and claim.calls:
-            claim.calls[-1].free, claim.calls[-1].answered = free, not free
+        if call is not None:
+            call.free, call.answered = free, not free
+
+    def _known(self, call: CallSeen) -> bool:
+        """Whether the present caller can know how this call of its claim ended."""
+        shared = self.provider is not None
+        return call.free or (call.answered and (shared or call.request is REQUEST.get()))
 
     def _check_need(self, claim: Claim, run_id: str, step_id: str) -> None:
         """Promise 5: nobody pays for a report that its attempt could have found."""
@@ -174,6 +186,11 @@ class Checker:
                 Promise.NO_CALL_FOR_A_REPORT,
                 f"{claim.key}: attempt {lease.attempt} called although the report stood",
             )
+        job = self._job(run_id, step_id)
+        begun = job and job["claimId"] == claim.claim_id and job.get("interaction")
+        if self.provider and begun and self.provider.has_report(begun["id"]):
+            what = f"{claim.key}: called although the answer of {begun['id']} could be fetched"
+            self.broken(Promise.NO_CALL_FOR_A_REPORT, what)
 
     def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
         """See `adapters.Observer`."""
@@ -223,11 +240,6 @@ class Checker:
     def _job(self, run_id: str, step_id: str) -> Any:
         found = self.records.present(DocumentRef(JOBS, f"{run_id}~{step_id}"))
         return found.fields if found else None
-
-
-def _known(call: CallSeen) -> bool:
-    """Whether the present caller knows how this call of its claim ended."""
-    return call.free or (call.answered and call.request is REQUEST.get())
 
 
 def _job_change(change: Change) -> JobChange:

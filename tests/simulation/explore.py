@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import combinations
 from random import Random
 
+from tests.simulation import stages
 from tests.simulation.nemesis import APPLICABLE, CALM, HARMLESS, Fault, Injected, Odds
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
 
-CALL_POLICIES = ("at_least_once", "at_most_once")
 _CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
 _ALL = frozenset(Fault)
 #: A provider, or processes, so bad that budgets are spent; machines that stop and come back.
@@ -18,6 +18,8 @@ _ONE_SIDED = (
     (0.3, _CRASHES | {Fault.TERMINATE}),
     (0.15, frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK})),
 )
+#: Half of the runs are in the default mode.
+_MODES = ("at_least_once",) * 3 + tuple(stages.CALL_MODES)[1:]
 #: One run in so many has its stages log, for promise 7: logging takes most of the time.
 _LOGGED_ONE_IN = 16
 
@@ -34,7 +36,7 @@ def random_case(seed: int) -> Case:
         seed=seed,
         scenario=scenario,
         odds=_rough(draw),
-        call_policy=CALL_POLICIES[draw.random() < 0.25],
+        call_mode=draw.choice(_MODES),
         logged=seed % _LOGGED_ONE_IN == 0,
     )
 
@@ -47,9 +49,9 @@ def _rough(draw: Random) -> Odds:
     return Odds(probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=_ALL)
 
 
-def calm_case(scenario: str, call_policy: str = "at_least_once") -> Case:
+def calm_case(scenario: str, call_mode: str = "at_least_once") -> Case:
     """The scenario when nothing goes wrong."""
-    return Case(seed=0, scenario=scenario, odds=CALM, script=(), call_policy=call_policy)
+    return Case(seed=0, scenario=scenario, odds=CALM, script=(), call_mode=call_mode)
 
 
 def single_faults(case: Case) -> Iterator[Case]:
@@ -90,7 +92,7 @@ def shrunk(case: Case) -> Case:
 
 
 #: So many random seeds must do to catch any breakage.
-MUTATION_SEEDS = 600
+MUTATION_SEEDS = 1_500
 
 
 def cases_for_mutations() -> Iterator[Case]:

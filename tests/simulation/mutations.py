@@ -6,7 +6,7 @@ where a guard is taken away, and to a function where a decision is left out.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ import dispatcher.claiming
 import dispatcher.planning
 import dispatcher.service
 import dispatcher.sweep
+import executor.background
 import executor.calling
 import executor.lease
 import executor.report_store
@@ -164,6 +165,17 @@ def _live_lease_taken(patch: Patch) -> None:
     patch.setattr(JobRecord, "leased_at", lambda _self, _now: False)
 
 
+@_mutation("a call begins without another look at the lease")
+def _lease_unlooked(patch: Patch) -> None:
+    original = HeldJob.book_llm_call
+
+    async def book_llm_call(self: HeldJob, purpose: Any) -> None:
+        with suppress(LeaseLost):
+            await original(self, purpose)
+
+    patch.setattr(HeldJob, "book_llm_call", book_llm_call)
+
+
 @_mutation("the lease is not renewed")
 def _lease_not_renewed(patch: Patch) -> None:
     async def keep(_self: HeldJob, _every: object) -> None:
@@ -176,8 +188,8 @@ def _lease_not_renewed(patch: Patch) -> None:
 def _attempts_unbounded(patch: Patch) -> None:
     original = stages.executor_settings
 
-    def settings(call_policy: str) -> Any:
-        found = original(call_policy)
+    def settings(call_mode: str) -> Any:
+        found = original(call_mode)
         return replace(found, limits=replace(found.limits, max_attempts=1_000))
 
     patch.setattr(stages, "executor_settings", settings)
@@ -378,3 +390,8 @@ def _text_in_error(patch: Patch) -> None:
 @_mutation("where a call may be made once only, an unknown outcome is tried again")
 def _unknown_tried_again(patch: Patch) -> None:
     patch.setattr(executor.work.Work, "_check_call_policy", lambda _self, _work: None)
+
+
+@_mutation("a call that was begun in the background is not fetched by a later attempt")
+def _background_call_not_fetched(patch: Patch) -> None:
+    patch.setattr(executor.background.BackgroundCalls, "resumable", lambda _self, _job: None)

@@ -17,6 +17,9 @@ class Kind(StrEnum):
     FETCH = "fetch"  #: An object's bytes.
     CREATE = "create"  #: A new object.
     GENERATE = "generate"  #: A model call.
+    BEGIN = "begin"  #: A model call in the background is begun.
+    ASK = "ask"  #: What has become of it?
+    FORGET = "forget"  #: The provider is to delete it.
     EVENT = "event"  #: One delivery of a document event.
     MESSAGE = "message"  #: One delivery of a job message.
     TICK = "tick"  #: One sweep that the scheduler asks for.
@@ -42,6 +45,7 @@ class Fault(StrEnum):
     RATE_LIMITED = "rate_limited"  #: The model refuses: quota, with a delay.
     INVALID = "invalid"  #: The model answers something that is not the report.
     BLOCKED = "blocked"  #: The model refuses for good.
+    FAILED = "failed"  #: A call in the background ends without an answer.
 
     DUPLICATE = "duplicate"  #: Delivered twice, at different times.
     DELAYED = "delayed"  #: Delivered minutes later, past every deadline, behind others.
@@ -78,6 +82,16 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
         Fault.INVALID,
         Fault.BLOCKED,
     ),
+    Kind.BEGIN: (
+        *_CALL,
+        Fault.LOST_ANSWER,
+        Fault.RATE_LIMITED,
+        Fault.INVALID,
+        Fault.BLOCKED,
+        Fault.FAILED,
+    ),
+    Kind.ASK: _CALL,
+    Kind.FORGET: (*_CALL, Fault.LOST_ANSWER),
     Kind.EVENT: (Fault.DUPLICATE, Fault.DELAYED, Fault.LOST),
     Kind.MESSAGE: (Fault.DUPLICATE, Fault.DELAYED),
     Kind.TICK: (Fault.DUPLICATE, Fault.LOST),

@@ -20,6 +20,7 @@ from tests.simulation.nemesis import HARMLESS, Injected, Kind, Nemesis, Odds
 from tests.simulation.orchestrator import Orchestrator
 from tests.simulation.process import EPOCH
 from tests.simulation.promises import Promise, Violation
+from tests.simulation.provider import Provider
 from tests.simulation.records import Records
 from tests.simulation.remaining import Remaining, remaining
 from tests.simulation.scenarios import SCENARIOS, Scenario
@@ -44,7 +45,7 @@ class Case:
     odds: Odds
     #: Exactly these faults, instead of drawn ones.
     script: tuple[Injected, ...] | None = None
-    call_policy: str = "at_least_once"
+    call_mode: str = "at_least_once"
     sweeps: bool = True
     #: Have the stages log, and read what they log.
     logged: bool = False
@@ -98,13 +99,15 @@ class _Run:
         self.world = World(loop, nemesis, traced=traced)
         self.records = Records(loop.time)
         bucket = Bucket()
-        settings = stages.executor_settings(case.call_policy)
+        settings = stages.executor_settings(case.call_mode)
+        provider = Provider() if case.call_mode.startswith("background") else None
         self.log = io.StringIO() if case.logged else None
         self.checker = Checker(
             world=self.world,
             records=self.records,
             bucket=bucket,
-            at_most_once=case.call_policy == "at_most_once",
+            at_most_once=case.call_mode.endswith("at_most_once"),
+            provider=provider,
         )
         self.deployment = Deployment(
             world=self.world,
@@ -113,6 +116,7 @@ class _Run:
             observer=self.checker,
             settings=settings,
             log_stream=self.log,
+            provider=provider,
         )
         self.platform = Platform(world=self.world)
         self.orchestrator = Orchestrator(

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -12,6 +12,7 @@ from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings
 from dispatcher.settings import read_settings as read_dispatcher_settings
 from dispatcher.sweep import Sweep
+from executor.background import BackgroundCalls
 from executor.service import Executor
 from executor.settings import ExecutorSettings
 from executor.settings import read_settings as read_executor_settings
@@ -27,6 +28,7 @@ from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import DeadLetters, EventRequest, MessageStore, Topic
 from tests.simulation.model import CANARY
 from tests.simulation.process import Process, Request
+from tests.simulation.provider import Provider, SimulatedBackground
 from tests.simulation.records import Records
 from tests.simulation.scenarios import BUCKET
 from tests.simulation.world import World
@@ -63,10 +65,19 @@ def dispatcher_settings() -> DispatcherSettings:
     return read_dispatcher_settings(_ENVIRON)
 
 
+#: How calls are made and paid for: the variables that choose it.
+CALL_MODES: Mapping[str, Mapping[str, str]] = {
+    "at_least_once": {},
+    "at_most_once": {"CALL_POLICY": "at_most_once"},
+    "background": {"GEMINI_API": "interactions"},
+    "background_at_most_once": {"GEMINI_API": "interactions", "CALL_POLICY": "at_most_once"},
+}
+
+
 @cache
-def executor_settings(call_policy: str) -> ExecutorSettings:
-    """The defaults of production, under this call policy."""
-    return read_executor_settings({**_ENVIRON, "CALL_POLICY": call_policy})
+def executor_settings(call_mode: str) -> ExecutorSettings:
+    """The defaults of production, in this call mode."""
+    return read_executor_settings({**_ENVIRON, **CALL_MODES[call_mode]})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +118,8 @@ class Deployment:
     settings: ExecutorSettings
     #: Where the stages log to; nowhere is fast.
     log_stream: io.StringIO | None = None
+    #: Where calls are made in the background.
+    provider: Provider | None = None
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     topic: Topic | None = None
     _ids: int = 0
@@ -161,6 +174,7 @@ class Deployment:
                 world=self.world, process=process, bucket=self.bucket, observer=self.observer
             ),
             model=SimulatedModel(world=self.world, process=process, observer=self.observer),
+            background=self._background(process),
             dead_letters=self._queue(process, self.dead_letters),
             clock=process,
             log=self._log("executor", process),
@@ -169,6 +183,20 @@ class Deployment:
             random=Random(self._seed()),
             draining=draining,
         ).handle
+
+    def _background(self, process: Process) -> BackgroundCalls | None:
+        if self.provider is None:
+            return None
+        return BackgroundCalls(
+            model=SimulatedBackground(
+                world=self.world,
+                process=process,
+                provider=self.provider,
+                observer=self.observer,
+            ),
+            clock=process,
+            longest=self.settings.gemini.background_timeout,
+        )
 
     def _documents(self, process: Process) -> SimulatedDocuments:
         return SimulatedDocuments(world=self.world, process=process, records=self.records)

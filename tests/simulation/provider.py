@@ -1,0 +1,156 @@
+"""The provider's memory of calls in the background, and one process' way to it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from executor.ports import (
+    CallFailed,
+    CallForgotten,
+    CallRunning,
+    CallState,
+    ModelAnswer,
+    ModelRequest,
+)
+from shared.domain.errors import GeminiRequestFailed
+from tests.simulation.adapters import Observer
+from tests.simulation.ledger import CallSeen
+from tests.simulation.model import (
+    blocked_answer,
+    good_answer,
+    invalid_answer,
+    marker_of,
+    rate_limited,
+    thinking_seconds,
+    unanswered,
+)
+from tests.simulation.nemesis import Fault, Kind
+from tests.simulation.process import Process
+from tests.simulation.world import Call, World
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A call that the provider keeps."""
+
+    seen: CallSeen | None
+    ready_at: float
+    state: CallState
+
+
+@dataclass(slots=True)
+class Provider:
+    """All of them, by id."""
+
+    kept: dict[str, Kept] = field(default_factory=dict)
+    #: What was deleted.
+    forgotten: dict[str, Kept] = field(default_factory=dict)
+    _count: int = 0
+
+    def keep(self, call: Kept) -> str:
+        """Take a call; its id."""
+        self._count += 1
+        name = f"call-{self._count}"
+        self.kept[name] = call
+        return name
+
+    def has_report(self, call_id: str) -> bool:
+        """Whether a report can be fetched, now or later, or could have been."""
+        call = self.kept.get(call_id) or self.forgotten.get(call_id)
+        return call is not None and isinstance(call.state, ModelAnswer) and _good(call.state)
+
+
+def _good(answer: ModelAnswer) -> bool:
+    return answer.finish_reason == "STOP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedBackground:
+    """Implements the BackgroundModel port."""
+
+    world: World
+    process: Process
+    provider: Provider
+    observer: Observer
+
+    async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
+        """See the port."""
+        seen: list[CallSeen | None] = []
+
+        def keeping(state: Callable[[], Awaitable[CallState]]) -> Callable[[], Awaitable[str]]:
+            async def keep() -> str:
+                return self._keep(seen, await state())
+
+            return keep
+
+        async def failed() -> CallState:
+            return CallFailed(unanswered())
+
+        call = self._call(
+            Kind.BEGIN,
+            marker_of(request),
+            timeout_seconds,
+            begin=lambda: seen.append(self.observer.called(self.process, request)),
+            instead={
+                Fault.RATE_LIMITED: rate_limited,
+                Fault.INVALID: keeping(invalid_answer),
+                Fault.BLOCKED: keeping(blocked_answer),
+                Fault.FAILED: keeping(failed),
+            },
+        )
+        try:
+            return await self.world.perform(call, keeping(lambda: good_answer(request)))
+        except Exception as problem:
+            if not getattr(problem, "maybe_billed", False) and seen:
+                self.observer.call_ended(seen[0], free=True)
+            raise
+
+    def _keep(self, seen: list[CallSeen | None], state: CallState) -> str:
+        thinking = thinking_seconds(self.world.nemesis.schedule)
+        ready_at = self.world.loop.time() + thinking
+        return self.provider.keep(Kept(seen=seen[0], ready_at=ready_at, state=state))
+
+    async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
+        """See the port."""
+
+        async def fetch() -> CallState:
+            kept = self.provider.kept.get(call_id)
+            if kept is None:
+                return CallForgotten()
+            return kept.state if kept.ready_at <= self.world.loop.time() else CallRunning()
+
+        state = await self.world.perform(self._call(Kind.ASK, call_id, timeout_seconds), fetch)
+        kept = self.provider.kept.get(call_id)
+        if kept is not None and not isinstance(state, CallRunning):
+            self.observer.call_ended(kept.seen, free=False)
+        return state
+
+    async def forget(self, call_id: str, *, ended: bool, timeout_seconds: float) -> None:
+        """See the port."""
+        del ended
+
+        async def forget() -> None:
+            kept = self.provider.kept.pop(call_id, None)
+            if kept is not None:
+                self.provider.forgotten[call_id] = kept
+
+        await self.world.perform(self._call(Kind.FORGET, call_id, timeout_seconds), forget)
+
+    def _call(
+        self,
+        kind: Kind,
+        target: str,
+        timeout_seconds: float,
+        *,
+        begin: Callable[[], None] = lambda: None,
+        instead: dict[Fault, Callable[[], Awaitable[object]]] | None = None,
+    ) -> Call:
+        return Call(
+            process=self.process,
+            kind=kind,
+            target=target,
+            timeout_seconds=timeout_seconds,
+            refused=GeminiRequestFailed("simulated"),
+            unanswered=unanswered(),
+            begin=begin,
+            instead=instead or {},
+        )
