@@ -33,6 +33,7 @@ def smoke(
     timeout: Annotated[
         float, typer.Option(min=1, help="Give up after so many seconds.")
     ] = 300.0,
+    as_json: AsJson = False,
 ) -> None:
     """Send one run that must succeed and one that must fail through an environment.
 
@@ -42,4 +43,4 @@ def smoke(
     from infra.ops.running import finish
     from infra.ops.smoke import show_smoke
 
-    finish(show_smoke(where, model=model, wait_seconds=timeout))
+    finish(show_smoke(where, model=model, wait_seconds=timeout, as_json=as_json))

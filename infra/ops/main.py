@@ -21,7 +21,7 @@ from infra.ops import (
     runs_cli,
     steps_cli,
 )
-from infra.ops.options import DATA_DIR
+from infra.ops.options import DATA_DIR, AsJson
 
 app = typer.Typer(
     help="Drive the LLM worker on this machine, and see how its runs stand anywhere.",
@@ -62,7 +62,7 @@ class _Backend(StrEnum):
     VERTEX = "vertex"
 
 
-@app.command()
+@app.command(epilog="Examples: `worker-llm up --demo` · `worker-llm up --embedded`")
 def up(
     *,
     embedded: _Embedded = None,
@@ -73,47 +73,57 @@ def up(
         Path | None,
         typer.Option(help="Have the model's stand-in misbehave as this JSON file says."),
     ] = None,
+    as_json: AsJson = False,
     data_dir: _DataDir = DATA_DIR,
 ) -> None:
-    """Start the local environment and keep it running until Ctrl-C."""
-    from infra.ops.running import finish, keep_up
+    """Start the local environment and keep it running until Ctrl-C.
+
+    With --json it prints where its parts are, once it is up.
+    """
+    from infra.ops.local_commands import keep_up
+    from infra.ops.running import finish
 
     finish(
         keep_up(
-            embedded=embedded, with_demo=with_demo, faults=faults, data_dir=data_dir.resolve()
+            embedded=embedded,
+            with_demo=with_demo,
+            faults=faults,
+            as_json=as_json,
+            data_dir=data_dir.resolve(),
         )
     )
 
 
-@app.command()
+@app.command(epilog="Examples: `worker-llm demo` · `worker-llm demo --json | jq .steps`")
 def demo(
     *,
     embedded: _Embedded = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
     data_dir: _DataDir = DATA_DIR,
 ) -> None:
     """Run the main job end to end and print what became of every step."""
-    from infra.ops.running import finish, show_demo
+    from infra.ops.local_commands import show_demo
+    from infra.ops.running import finish
 
     finish(show_demo(embedded=embedded, as_json=as_json, data_dir=data_dir.resolve()))
 
 
-@app.command()
+@app.command(epilog="Example: `worker-llm bundle executor --out executor.zip`")
 def bundle(
     stage: _Stage,
     out: Annotated[
         Path | None, typer.Option(help="A folder, or a path ending in .zip.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Write the source of a function as it is deployed."""
     from infra.ops.bundles import write
 
-    write(stage.value, out or DATA_DIR / "bundles" / stage.value)
+    write(stage.value, out or DATA_DIR / "bundles" / stage.value, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: `GEMINI_API_KEY=… worker-llm run run.json --out reports`")
 def run(
     flow_run: Annotated[Path, typer.Argument(help="The flow run document, as JSON.")],
     *,
@@ -130,6 +140,7 @@ def run(
         _Backend | None,
         typer.Option(help="Default: ai_studio with GEMINI_API_KEY set, else a stand-in."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Execute the READY steps of a local flow run and write the reports to a folder."""
     from infra.ops.prompt_trial import Trial, run_trial
@@ -143,7 +154,7 @@ def run(
         out=out,
         backend=backend and backend.value,
     )
-    finish(run_trial(trial))
+    finish(run_trial(trial, as_json=as_json))
 
 
 def main() -> None:

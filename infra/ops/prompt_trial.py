@@ -17,6 +17,7 @@ from infra.local.embedded.environment import EmbeddedEnvironment
 from infra.local.local_functions import BUCKET, function_environ
 from infra.local.objects import ObjectFolder
 from infra.local.serve import serve
+from infra.ops.terminal import print_json
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.flow_run import LLM_REPORT
 from shared.domain.steps import StepStatus
@@ -44,7 +45,7 @@ class Trial:
     backend: str | None
 
 
-async def run_trial(trial: Trial) -> int:
+async def run_trial(trial: Trial, *, as_json: bool) -> int:
     """Execute the READY steps; 0 if each of them succeeded.
 
     Raises:
@@ -61,7 +62,7 @@ async def run_trial(trial: Trial) -> int:
             allowed = {**environ, "CONTEXT_BUCKETS": buckets}
             after = await _executed(allowed, folder, run_id, run, trial.registry)
         shutil.copytree(folder.root / BUCKET, trial.out, dirs_exist_ok=True)
-    return _report(after, wanted, trial.out)
+    return _report(after, wanted, trial.out, as_json=as_json)
 
 
 async def _executed(
@@ -142,18 +143,25 @@ def _ready_steps(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _report(run: Mapping[str, Any], wanted: list[str], out: Path) -> int:
+def _report(run: Mapping[str, Any], wanted: list[str], out: Path, *, as_json: bool) -> int:
     """Print what became of each step that was READY."""
-    failed = not wanted
-    if failed:
+    if not wanted:
         typer.echo("the flow run has no READY LLM_REPORT step", err=True)
-    for step_id in wanted:
-        step = run["steps"][step_id]
-        succeeded = step["status"] == StepStatus.SUCCEEDED
-        failed |= not succeeded
-        error = step.get("error") or {}
-        uri = step.get("outputs", {}).get("gcs_uri", "")
-        place = out / uri.removeprefix(f"gs://{BUCKET}/")
-        what = place if succeeded else f"{error.get('code', '')} {error.get('message', '')}"
-        typer.echo(f"{step_id}: {step['status']} {what}")
-    return int(failed)
+    ends = [_end(step_id, run["steps"][step_id], out) for step_id in wanted]
+    if as_json:
+        print_json({"steps": ends})
+    for end in () if as_json else ends:
+        error = end["error"] or {}
+        what = end["report"] or f"{error.get('code', '')} {error.get('message', '')}"
+        typer.echo(f"{end['stepId']}: {end['status']} {what}")
+    failed = any(end["status"] != StepStatus.SUCCEEDED for end in ends)
+    return int(failed or not wanted)
+
+
+def _end(step_id: str, step: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What became of a step, as --json prints it."""
+    uri = step.get("outputs", {}).get("gcs_uri", "")
+    succeeded = step["status"] == StepStatus.SUCCEEDED
+    report = str(out / uri.removeprefix(f"gs://{BUCKET}/")) if succeeded else None
+    status, error = step["status"], step.get("error")
+    return {"stepId": step_id, "status": status, "report": report, "error": error}

@@ -1,109 +1,28 @@
-"""`worker-llm up` and `worker-llm demo`: run the local environment and show it."""
+"""Running a command's work to its end: signals, failures, exit codes."""
 
 import asyncio
-import json
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Coroutine
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from executor.ports import ObjectsUnavailable
-from infra.local.bundle import BundleError
-from infra.local.demo import DemoResult, StepResult, run_demo, seed
-from infra.local.emulator_events import TriggerRefused
-from infra.local.emulator_servers import EmulatorUnreachable
-from infra.local.environment import EmulatorsMissing, LocalEnvironment, local_environment
-from infra.local.processes import ProcessFailed
-from infra.local.pubsub_setup import PubSubRefused
-from infra.local.scenario.model import Scenario
-from infra.local.state_file import AlreadyUp
-from infra.ops.connection import NotConnected
-from infra.ops.console.serving import console_of
-from infra.ops.dead_letter_box import BoxUnavailable
-from infra.ops.model_faults import FaultsRefused, play_faults
-from infra.ops.operator_acts import ActRefused
-from infra.ops.registry_files import FileInvalid
-from infra.ops.run_reading import NotFound
-from infra.ops.smoke_place import SmokeRefused
-from infra.ops.step_logs import LogsUnavailable
-from shared.ports import StoreUnavailable
-from shared.settings import SettingsInvalid
-
-#: What the user can act on: told in its own words, without a traceback.
-_EXPLAINED = (
-    ActRefused,
-    AlreadyUp,
-    BoxUnavailable,
-    BundleError,
-    EmulatorsMissing,
-    EmulatorUnreachable,
-    FaultsRefused,
-    FileInvalid,
-    LogsUnavailable,
-    NotConnected,
-    ObjectsUnavailable,
-    OSError,
-    ProcessFailed,
-    PubSubRefused,
-    SettingsInvalid,
-    SmokeRefused,
-    StoreUnavailable,
-    TriggerRefused,
-)
-_NOT_FOUND = 3
 _STOPPED_BY_SIGNAL = 130
-_NARROWEST = 140
 
 
 def finish(work: Coroutine[None, None, int]) -> None:
     """Run to the end and leave with the returned exit code; SIGTERM ends as Ctrl-C does."""
     try:
         code = asyncio.run(_until_signal(work))
-    except NotFound as error:
-        typer.echo(str(error), err=True)
-        code = _NOT_FOUND
-    except _EXPLAINED as error:
-        typer.echo(str(error), err=True)
-        code = 1
+    except Exception as failure:
+        # Late: what can go wrong is spread over many modules, and seldom does.
+        from infra.ops.explained import exit_code  # noqa: PLC0415
+
+        known = exit_code(failure)
+        if known is None:
+            raise
+        typer.echo(str(failure), err=True)
+        code = known
     raise typer.Exit(code)
-
-
-async def keep_up(
-    *, embedded: bool | None, with_demo: bool, faults: Path | None, data_dir: Path
-) -> int:
-    """Run the environment until a signal, or until one of its parts ends by itself."""
-    async with (
-        _environment(embedded, data_dir) as environment,
-        console_of(environment, data_dir) as console,
-    ):
-        if faults:
-            await play_faults(environment.addresses["Gemini stand-in"], faults)
-        if with_demo:
-            await seed(environment, _scenario(environment.bucket))
-        typer.echo(f"up ({environment.backend}), project {environment.project}")
-        for name, address in environment.addresses.items():
-            typer.echo(f"  {name}: {address}")
-        typer.echo(f"  logs: {environment.log_folder}")
-        typer.echo(f"console: {console}\nCtrl-C ends everything")
-        await asyncio.Event().wait()
-    return 0
-
-
-async def show_demo(*, embedded: bool | None, as_json: bool, data_dir: Path) -> int:
-    """Run the demo; 0 if every step ended as expected."""
-    async with _environment(embedded, data_dir) as environment:
-        scenario = _scenario(environment.bucket)
-        result = await _watched_demo(environment, scenario)
-    if as_json:
-        typer.echo(json.dumps(result.as_json(), ensure_ascii=False))
-    else:
-        _print(result, environment)
-    return 1 if result.unexpected else 0
 
 
 async def _until_signal(work: Coroutine[None, None, int]) -> int:
@@ -125,60 +44,3 @@ async def _until_signal(work: Coroutine[None, None, int]) -> int:
         if not stopped:
             raise
         return _STOPPED_BY_SIGNAL
-
-
-@asynccontextmanager
-async def _environment(
-    embedded: bool | None,  # noqa: FBT001 - three-valued: None lets the machine decide
-    data_dir: Path,
-) -> AsyncIterator[LocalEnvironment]:
-    async with local_environment(
-        embedded=embedded, data_dir=data_dir, say=lambda line: typer.echo(line, err=True)
-    ) as environment:
-        yield environment
-
-
-def _scenario(bucket: str) -> Scenario:
-    # Late, as drawing charts loads pandas and matplotlib.
-    from infra.local.scenario import build_scenario  # noqa: PLC0415
-
-    return build_scenario(bucket=bucket)
-
-
-async def _watched_demo(environment: LocalEnvironment, scenario: Scenario) -> DemoResult:
-    """Run it with a bar on standard error, which leaves standard output to the result."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("steps", total=len(scenario.expectations))
-
-        def show(steps: Sequence[StepResult]) -> None:
-            bar.update(task, completed=sum(step.ended for step in steps))
-
-        return await run_demo(environment, scenario, progress=show)
-
-
-def _print(result: DemoResult, environment: LocalEnvironment) -> None:
-    console = Console()
-    console = console if console.is_terminal else Console(width=_NARROWEST)
-    console.print(_table(result.steps))
-    for step in result.steps:
-        if step.gcs_uri:
-            path = environment.objects.root / step.gcs_uri.removeprefix("gs://")
-            typer.echo(f"a report to read: {path}")
-            break
-    for line in result.unexpected:
-        typer.echo(f"unexpected: {line}", err=True)
-    calls = result.firestore_calls
-    typer.echo(f"{result.backend}; Firestore calls: {calls}; logs: {environment.log_folder}")
-
-
-def _table(steps: Sequence[StepResult]) -> Table:
-    table = Table("run", "step", "status", "ms", "tokens", "artifact")
-    for step in steps:
-        status = f"{step.status} {step.error_code}" if step.error_code else step.status
-        numbers = (_text(step.duration_ms), _text(step.total_tokens))
-        table.add_row(step.run_id, step.step_id, status, *numbers, step.gcs_uri or "")
-    return table
-
-
-def _text(number: int | None) -> str:
-    return "" if number is None else str(number)

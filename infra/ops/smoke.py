@@ -18,6 +18,7 @@ from infra.ops.lenient import text_at
 from infra.ops.options import Where
 from infra.ops.smoke_place import Place, SmokeRefused, place_of, remove_documents
 from infra.ops.smoke_plan import STEP, SmokePlan, ended, plan_smoke, problems
+from infra.ops.terminal import print_json
 from shared.adapters.clock import SystemClock
 from shared.domain.artifacts import parse_gcs_uri
 from shared.domain.documents import Create
@@ -27,7 +28,9 @@ _POLL_SECONDS = 1.0
 _SUFFIX_BYTES = 2
 
 
-async def show_smoke(where: Where, *, model: str | None, wait_seconds: float) -> int:
+async def show_smoke(
+    where: Where, *, model: str | None, wait_seconds: float, as_json: bool
+) -> int:
     """Run the smoke test and print how both runs ended; 1 if one ended otherwise."""
     async with connect(where) as connection:
         bucket, asked = await _target(connection, model)
@@ -37,14 +40,18 @@ async def show_smoke(where: Where, *, model: str | None, wait_seconds: float) ->
             now=SystemClock().now(),
             suffix=secrets.token_hex(_SUFFIX_BYTES),
         )
-        typer.echo(f"{connection.name}: {asked} is asked once")
-        typer.echo(f"runs {plan.positive} and {plan.negative}")
+        typer.echo(f"{connection.name}: {asked} is asked once", err=as_json)
+        typer.echo(f"runs {plan.positive} and {plan.negative}", err=as_json)
         place = place_of(connection)
         try:
             positive, negative = await _ended(connection, place, plan, wait_seconds)
         finally:
             await _remove(connection, place, plan)
     found = problems(positive, negative)
+    if as_json:
+        runs = {"positive": plan.positive, "negative": plan.negative}
+        print_json({"model": asked, "runs": runs, "problems": list(found)})
+        return int(bool(found))
     for line in found or ("a report was written, a step failed as it must; both are removed",):
         typer.echo(line)
     return int(bool(found))

@@ -67,12 +67,10 @@ async def _entries(
 ) -> Sequence[Entry]:
     if connection.local is not None:
         return local_entries(connection.local.log_folder, run_id, step_id, limit)
-    return await _cloud_entries(connection.project, run_id, step_id, limit)
+    return await cloud_entries(connection.project, run_id, step_id, limit)
 
 
-async def _cloud_entries(
-    project: str, run_id: str, step_id: str, limit: int
-) -> Sequence[Entry]:
+async def cloud_entries(project: str, run_id: str, step_id: str, limit: int) -> Sequence[Entry]:
     """The last entries in Cloud Logging.
 
     https://cloud.google.com/logging/docs/view/logging-query-language

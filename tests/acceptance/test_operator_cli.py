@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +22,7 @@ from infra.local.emulator_clients import firestore_client
 from infra.local.objects import ObjectFolder
 from infra.local.state_file import EnvironmentState, claimed, publish_state
 from infra.ops.main import app
+from infra.ops.step_logs import LogsUnavailable, cloud_entries
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.identifiers import RunId, StepId
@@ -306,3 +309,68 @@ def test_what_is_not_there_ends_with_3_and_one_line(
     assert said in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
+
+
+def test_the_console_prints_its_link_and_only_that_link_is_answered(
+    environment: Environment,
+) -> None:
+    with subprocess.Popen(
+        environment.argv(["console", "--json"]),
+        env=environment.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        served = json.loads(process.stdout.readline())
+        with httpx2.Client(trust_env=False, follow_redirects=True) as browser:
+            page = browser.get(served["url"])
+            stranger = httpx2.get(served["url"].partition("?")[0], trust_env=False)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(SECONDS)
+
+    assert served.keys() == {"environment", "url"}
+    assert RUN_ID in page.text
+    assert stranger.status_code == 403
+    assert code == 130
+
+
+GCLOUD = """#!{python}
+import json, sys
+print(json.dumps([
+    {{"severity": "INFO", "timestamp": "2026-01-05T09:00:02Z",
+      "jsonPayload": {{"event": "b"}}}},
+    {{"severity": "INFO", "timestamp": "2026-01-05T09:00:01Z", "jsonPayload": {{
+        "event": "a", "message": " ".join(sys.argv[1:])}}}},
+]))
+"""
+
+
+async def test_a_projects_log_is_read_by_gcloud_the_oldest_entry_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text(GCLOUD.format(python=sys.executable))
+    gcloud.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    entries = await cloud_entries("my-project", RUN_ID, BAD, 10)
+
+    assert [(entry["event"], entry["time"]) for entry in entries] == [
+        ("a", "2026-01-05T09:00:01Z"),
+        ("b", "2026-01-05T09:00:02Z"),
+    ]
+    asked = entries[0]["message"]
+    assert f'jsonPayload.runId="{RUN_ID}" AND jsonPayload.stepId="{BAD}"' in asked
+    assert "--project my-project --format json --limit 10" in asked
+
+
+async def test_a_gcloud_that_fails_is_quoted_without_what_a_terminal_obeys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text("#!/bin/sh\nprintf 'no \\033[2Jright' >&2\nexit 1\n")
+    gcloud.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(LogsUnavailable, match=r"no .\[2Jright"):
+        await cloud_entries("my-project", RUN_ID, BAD, 10)

@@ -1,5 +1,6 @@
 """The smoke test on the local environment: it passes, it notices, and it leaves no trace."""
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ async def test_a_working_environment_passes_and_nothing_stays(
 ) -> None:
     where = Where(local=True, data_dir=tmp_path)
     async with running(tmp_path) as environment:
-        code = await show_smoke(where, model=None, wait_seconds=_SECONDS)
+        code = await show_smoke(where, model=None, wait_seconds=_SECONDS, as_json=False)
         printed = capsys.readouterr().out
 
         assert (code, await documents_left(tmp_path)) == (0, {})
@@ -66,8 +67,10 @@ async def test_an_environment_that_does_nothing_fails_and_nothing_stays(
         async with httpx2.AsyncClient(trust_env=False, timeout=_SECONDS) as client:
             await client.post(f"http://{state.pubsub_host}/v1/{push}", json={"pushConfig": {}})
 
-        code = await show_smoke(where, model=None, wait_seconds=2)
+        code = await show_smoke(where, model=None, wait_seconds=2, as_json=True)
         printed = capsys.readouterr().out
 
         assert (code, await documents_left(tmp_path)) == (1, {})
+        found = json.loads(printed)
+        assert found.keys() == {"model", "runs", "problems"}
         assert "the run that must succeed: R" in printed

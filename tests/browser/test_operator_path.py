@@ -23,7 +23,7 @@ from infra.local.environment import LocalEnvironment, local_environment
 from infra.local.local_functions import DEAD_LETTER_TOPIC
 from infra.local.scenario import build_scenario, single_report_run
 from infra.local.scenario.model import Scenario
-from infra.ops.console.serving import console_of
+from infra.ops.console.serving import CONSOLE, console_of
 from shared.adapters.pubsub import PubSubQueue
 from shared.domain.documents import DocumentRef, Update
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -127,7 +127,7 @@ def _only(document: dict[str, Any], objects: Sequence[Any]) -> Scenario:
 async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIterator[Operated]:
     async with (
         local_environment(embedded=None, data_dir=data_dir, say=print) as environment,
-        console_of(environment, data_dir) as link,
+        console_of(environment, data_dir) as state,
         await browser.new_context(viewport={"width": 1280, "height": 800}) as context,
     ):
         page = await context.new_page()
@@ -135,6 +135,7 @@ async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIte
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         page.on("dialog", lambda dialog: requests.append(f"dialog: {dialog.message}"))
+        link = state.urls[CONSOLE]
         await page.goto(link)
         url = link.partition("/?")[0]
         yield Operated(

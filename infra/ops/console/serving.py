@@ -12,7 +12,7 @@ from infra.local.environment import LocalEnvironment
 from infra.local.local_functions import JOBS_TOPIC
 from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION
 from infra.local.serve import serve
-from infra.local.state_file import publish_state, read_state
+from infra.local.state_file import EnvironmentState, publish_state, read_state
 from infra.ops.connection import Connection, connect, connection_to
 from infra.ops.console.app import create_app
 from infra.ops.console.dead_letters import DeadLetterPlaces
@@ -38,8 +38,13 @@ async def keep_console(
 
 
 @asynccontextmanager
-async def console_of(environment: LocalEnvironment, data_dir: Path) -> AsyncIterator[str]:
-    """Serve the running environment's console as one of its parts; yields the link to open."""
+async def console_of(
+    environment: LocalEnvironment, data_dir: Path
+) -> AsyncIterator[EnvironmentState]:
+    """Serve the running environment's console as one of its parts.
+
+    Yields the environment's published state, whose `urls` now hold the link to open.
+    """
     state = read_state(data_dir)
     if state is None:
         raise RuntimeError("the console belongs to an environment that is up")
@@ -47,8 +52,9 @@ async def console_of(environment: LocalEnvironment, data_dir: Path) -> AsyncIter
         connection_to(environment, state) as connection,
         _served(connection, _LOCAL_PLACES, 0) as link,
     ):
-        publish_state(data_dir, replace(state, urls={**state.urls, CONSOLE: link}))
-        yield link
+        with_console = replace(state, urls={**state.urls, CONSOLE: link})
+        publish_state(data_dir, with_console)
+        yield with_console
 
 
 @asynccontextmanager
