@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from referencing import Registry, Resource
 
 from executor.charts import charts_of
+from executor.prices import MicroUsd
+from executor.spend import Account, parse_account
 from infra.local.cloud_events import Document, document_event
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.scenario import build_scenario
@@ -327,6 +329,16 @@ def test_the_code_reads_a_job_record_without_what_the_schema_does_not_require(
 
     # Records of before the field was added have no claim number.
     assert refused is (required and field != "claimNumber")
+
+
+def test_the_spending_that_the_code_writes_is_the_schemas() -> None:
+    account = Account(scope="run", ceiling=MicroUsd(9)).reserve("call", MicroUsd(7))
+    written = {**account.as_document(), "expireAt": rfc3339(NOW)}
+
+    assert problems("llm_spend", written) == []
+    assert set(written) == set(properties("llm_spend")) == set(SCHEMAS["llm_spend"]["required"])
+    example = json.loads((FOLDER / "examples/llm_spend.json").read_text())
+    assert parse_account(example, scope="run", ceiling=None).total == 18234 + 96411
 
 
 def test_the_messages_fields_are_the_schemas() -> None:
