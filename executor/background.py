@@ -33,6 +33,7 @@ from shared.ports import Clock
 
 #: The provider answers with an id, or with what has become of a call, at once.
 REQUEST_SECONDS = 30.0
+SHORTEST_LOOK_SECONDS = 1.0
 #: How long an instance that is being stopped waits for the id of a call that it just began.
 #: It has 10 seconds (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
 LAST_CHANCE_SECONDS = 4.0
@@ -103,7 +104,8 @@ class BackgroundCalls:
             LeaseLost: another holder has the job.
         """
         while True:
-            state, asked_pause = await self._look(call, work)
+            left = give_back_at - self.clock.monotonic()
+            state, asked_pause = await self._look(call, work, seconds=left)
             match state:
                 case ModelAnswer():
                     return state
@@ -137,13 +139,16 @@ class BackgroundCalls:
         else:
             log.info(Event.LLM_BACKGROUND_DELETED)
 
-    async def _look(self, call: BackgroundCall, work: Invocation) -> tuple[CallState, float]:
+    async def _look(
+        self, call: BackgroundCall, work: Invocation, *, seconds: float
+    ) -> tuple[CallState, float]:
         """What became of the call, and how long the provider wants not to be asked again.
 
         That it did not answer says nothing about the call.
         """
         try:
-            state = await self.model.fetch(call.id, timeout_seconds=REQUEST_SECONDS)
+            timeout = min(REQUEST_SECONDS, max(SHORTEST_LOOK_SECONDS, seconds))
+            state = await self.model.fetch(call.id, timeout_seconds=timeout)
         except (GeminiRequestFailed, RateLimited) as error:
             work.log.debug(Event.LLM_BACKGROUND_FETCH_STARTED, error.message, code=error.code)
             asked = error.retry_after or timedelta(0)

@@ -205,18 +205,17 @@ class ModelCaller:
         )
 
     async def _answer(
-        self,
-        begun: BackgroundCall | None,
-        request: ModelRequest,
-        work: Invocation,
+        self, begun: BackgroundCall | None, request: ModelRequest, work: Invocation
     ) -> ModelAnswer:
-        # Anew: the booking took a while.
-        seconds = self._seconds_left(work)
+        # The time that is left is asked for anew: booking took a while.
         if self.background is None:
-            return await self.model.generate(request, timeout_seconds=seconds)
-        give_back_at = self.clock.monotonic() + seconds
-        call = begun or await self.background.begin(request, work, seconds=seconds)
-        return await self.background.answer(call, work, give_back_at=give_back_at)
+            return await self.model.generate(request, timeout_seconds=self._seconds_left(work))
+        call = begun or await self.background.begin(
+            request, work, seconds=self._seconds_left(work)
+        )
+        now = self.clock.monotonic()
+        waits = min(self.settings.gemini.timeout_seconds, work.deadline.available(now))
+        return await self.background.answer(call, work, give_back_at=now + waits)
 
     def _ended(self, call: ModelCall, work: Invocation, error: StepError | None = None) -> None:
         ended_at = self.clock.now()

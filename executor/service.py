@@ -7,7 +7,7 @@ from http import HTTPStatus
 from random import Random
 from typing import assert_never
 
-from executor.background import AnswerPending, BackgroundCalls
+from executor.background import BackgroundCalls
 from executor.calling import ModelCaller
 from executor.charging import Charges
 from executor.ending import Ending
@@ -17,12 +17,13 @@ from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proc
 from executor.invocation import Invocation
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.ledger import SpendLedger
-from executor.outcome import Failed, Interrupted, Outcome, Pending, Succeeded
+from executor.outcome import Failed, Outcome, Succeeded
 from executor.ports import LanguageModel, ObjectStore
 from executor.push import Delivery, PushUnreadable, parse_push
 from executor.report_store import ReportStore
 from executor.settings import CallPolicy, ExecutorSettings
-from executor.work import Work, WorkFailed
+from executor.supervision import supervised
+from executor.work import Work
 from shared.domain.deadline import Deadline
 from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import (
@@ -203,34 +204,16 @@ class Executor:
         log.info(Event.LEASE_ACQUIRED, claimId=job.record.claim_id)
         invocation = self._invocation(view, run, job, deadline, log)
         try:
-            outcome = await self._work(invocation)
+            outcome = await supervised(
+                self._worker.make_report(invocation),
+                held=job,
+                renew_every=self.settings.limits.renew_every,
+                draining=self.draining,
+            )
             return await self._ending.end(outcome, invocation)
         except LeaseLost:
             log.warning(Event.LEASE_LOST, claimId=job.record.claim_id)
             return HTTPStatus.NO_CONTENT
-
-    async def _work(self, invocation: Invocation) -> Outcome | Interrupted | Pending:
-        """Work while the lease is kept; losing it, or being stopped, cancels the work."""
-        held = invocation.held
-        working = asyncio.create_task(self._worker.make_report(invocation))
-        keeping = asyncio.create_task(held.keep(self.settings.limits.renew_every))
-        stopping = asyncio.create_task(self.draining.wait())
-        tasks = (working, keeping, stopping)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            if keeping.done():
-                keeping.result()
-            return Interrupted()
-        except AnswerPending:
-            return Pending()
-        except WorkFailed as failure:
-            return Failed(error=failure.error, answer=failure.answer)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _give_up(
         self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
