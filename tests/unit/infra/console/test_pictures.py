@@ -42,6 +42,16 @@ def test_a_step_stands_right_of_everything_it_depends_on() -> None:
     assert len(graph.edges) == 2
 
 
+def test_a_line_that_passes_a_column_has_a_lane_beside_the_steps_there() -> None:
+    graph = graph_of(view({"a": [], "x": [], "b": ["a"], "c": ["b", "x"]}))
+    by_id = {node.step.step_id: node for node in graph.nodes}
+    [passing] = [edge.path for edge in graph.edges if " H" in edge.path]
+
+    lane = int(passing.split(" H")[0].rpartition(" ")[2])
+    between = by_id["b"]
+    assert not between.y <= lane <= between.y + NODE_HEIGHT
+
+
 _ids = st.sampled_from("abcdefgh")
 
 
