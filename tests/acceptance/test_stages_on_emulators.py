@@ -222,6 +222,20 @@ async def test_of_many_identical_pushes_one_calls_the_model(site: Site) -> None:
     assert (job["state"], job["attempt"], job["llmCalls"]) == ("SUCCEEDED", 1, 1)
 
 
+async def test_a_job_costs_one_read_a_lease_and_a_finalize_and_a_duplicate_one_read(
+    site: Site,
+) -> None:
+    await seeded(site)
+    await site.worker.dispatcher(site.documents).handle(*(await event_of(site)))
+    [message] = site.worker.queue.messages
+
+    assert await site.worker.executor(site.counted).handle(push(message)) == 204
+    assert site.calls == {"BatchGetDocuments": 1, "Commit": 2}
+
+    assert await site.worker.executor(site.counted).handle(push(message)) == 204
+    assert site.calls == {"BatchGetDocuments": 2, "Commit": 2}
+
+
 async def test_a_claim_whose_answer_is_lost_on_the_wire_is_read_back_and_published_once(
     site: Site,
 ) -> None:
