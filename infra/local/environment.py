@@ -17,9 +17,9 @@ from infra.local.embedded.environment import EmbeddedEnvironment
 from infra.local.emulator_clients import FIRESTORE_VARIABLE, firestore_client
 from infra.local.emulator_events import create_app as create_events_app
 from infra.local.emulator_events import register_trigger
-from infra.local.emulator_servers import running_emulators
+from infra.local.emulator_servers import RunningEmulators, running_emulators
 from infra.local.emulators import Found, find_emulators
-from infra.local.firestore_proxy import firestore_proxy
+from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
 from infra.local.local_functions import (
     BUCKET,
     Function,
@@ -188,77 +188,95 @@ async def _embedded(site: _Site) -> LocalEnvironment:
 
 
 async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
-    enter, folder = site.stack.enter_async_context, site.log_folder
-    _empty_logs(folder)
+    _empty_logs(site.log_folder)
+    enter = site.stack.enter_async_context
     storage = site.tuning.storage_wrapper(create_storage_app(site.folder))
     storage_url = await enter(serve(storage, name="storage server"))
     # Its target is known once the dispatcher runs; before the trigger nothing arrives.
     relay = await enter(Relay(f"http://{LOOPBACK}:0"))
-    events_app = create_events_app(relay, project=site.project)
-    events_url = await enter(serve(events_app, name="event server"))
-    emulators = await enter(
-        running_emulators(
-            found,
-            log_folder=folder,
-            environ=site.environ,
-            events_address=events_url.removeprefix("http://"),
-        )
-    )
+    emulators = await _emulators(site, found, relay)
+    # The sweep goes past a proxy: what it reads is its own cost, not that of a step.
     proxies = {
         name: await enter(firestore_proxy(emulators.firestore_host))
         for name in ("dispatcher", "executor")
     }
-    # The sweep goes past a proxy: what it reads is its own cost, not that of a step.
     addresses = LocalAddresses(
         firestore_host=emulators.firestore_host,
         pubsub_host=emulators.pubsub_host,
         storage_url=storage_url,
         gemini_url=site.gemini_url,
     )
-    hosts = {name: proxy.address for name, proxy in proxies.items()}
-    dispatcher, relay.target_url = await _function(site, "dispatcher", addresses, hosts)
-    executor, executor_url = await _function(site, "executor", addresses, hosts)
-    sweep, sweep_url = await _function(site, "sweep", addresses, hosts)
-    detour = site.tuning.push_detour
-    push_url = await enter(detour(executor_url)) if detour else executor_url
-    await create_topics(
-        addresses.pubsub_host,
-        site.project,
-        push_url=push_url,
-        ack_deadline_seconds=site.tuning.ack_deadline_seconds,
+    functions, urls = await _functions(site, addresses, proxies)
+    relay.target_url = urls["dispatcher"]
+    push_url = await _deliver(site, addresses, urls)
+    instruments = Instruments(
+        relay=relay, firestore=proxies, emulators=emulators.processes, functions=functions
     )
-    await register_trigger(emulators.firestore_host, site.project)
-    every_seconds = site.tuning.sweep_every_seconds
-    await enter(scheduled(lambda: post(sweep_url), every_seconds=every_seconds))
     client = firestore_client(emulators.firestore_host, site.project)
     site.stack.callback(client.close)
-    instruments = Instruments(
-        relay=relay,
-        firestore=proxies,
-        emulators=emulators.processes,
-        functions={"dispatcher": dispatcher, "executor": executor, "sweep": sweep},
-    )
     return LocalEnvironment(
         backend="emulators",
         project=site.project,
         bucket=BUCKET,
         documents=FirestoreDocuments(client),
         objects=site.folder,
-        log_folder=folder,
+        log_folder=site.log_folder,
         addresses={
             _FIRESTORE: emulators.firestore_host,
-            _PUBSUB: addresses.pubsub_host,
+            _PUBSUB: emulators.pubsub_host,
             "storage server": storage_url,
             "Gemini stand-in": site.gemini_url,
-            "dispatcher": relay.target_url,
-            "executor": executor_url,
+            **urls,
             "pushes": push_url,
-            "sweep": sweep_url,
         },
-        processes=(*emulators.processes, dispatcher, executor, sweep),
+        processes=(*emulators.processes, *functions.values()),
         firestore_calls=lambda: instruments.firestore_calls,
         instruments=instruments,
     )
+
+
+async def _emulators(site: _Site, found: Found, relay: Relay) -> RunningEmulators:
+    """The emulators, the Firestore one with its events going to the relay."""
+    events_app = create_events_app(relay, project=site.project)
+    enter = site.stack.enter_async_context
+    events_url = await enter(serve(events_app, name="event server"))
+    return await enter(
+        running_emulators(
+            found,
+            log_folder=site.log_folder,
+            environ=site.environ,
+            events_address=events_url.removeprefix("http://"),
+        )
+    )
+
+
+async def _functions(
+    site: _Site, addresses: LocalAddresses, proxies: Mapping[str, FirestoreProxy]
+) -> tuple[dict[str, ChildProcess], dict[str, str]]:
+    """The functions' processes and URLs, by their names."""
+    hosts = {name: proxy.address for name, proxy in proxies.items()}
+    names: tuple[Function, ...] = ("dispatcher", "executor", "sweep")
+    started = {name: await _function(site, name, addresses, hosts) for name in names}
+    children = {str(name): child for name, (child, _) in started.items()}
+    return children, {str(name): url for name, (_, url) in started.items()}
+
+
+async def _deliver(site: _Site, addresses: LocalAddresses, urls: Mapping[str, str]) -> str:
+    """Have jobs pushed, events sent and sweeps called; where the pushes go."""
+    enter, tuning = site.stack.enter_async_context, site.tuning
+    executor_url, sweep_url = urls["executor"], urls["sweep"]
+    push_url = executor_url
+    if tuning.push_detour:
+        push_url = await enter(tuning.push_detour(executor_url))
+    await create_topics(
+        addresses.pubsub_host,
+        site.project,
+        push_url=push_url,
+        ack_deadline_seconds=tuning.ack_deadline_seconds,
+    )
+    await register_trigger(addresses.firestore_host, site.project)
+    await enter(scheduled(lambda: post(sweep_url), every_seconds=tuning.sweep_every_seconds))
+    return push_url
 
 
 async def _function(
