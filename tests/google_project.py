@@ -126,8 +126,11 @@ def _database() -> dict[str, Any]:
     database = f"firestore/v1/projects/{PROJECT}/databases/(default)"
     return {
         database: {"locationId": REGION, "type": "FIRESTORE_NATIVE"},
-        f"{database}/collectionGroups/llm_jobs/fields/expireAt": {
-            "ttlConfig": {"state": "ACTIVE"}
+        **{
+            f"{database}/collectionGroups/{name}/fields/expireAt": {
+                "ttlConfig": {"state": "ACTIVE"}
+            }
+            for name in ("llm_jobs", "llm_spend")
         },
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from infra.local.local_functions import DEAD_LETTER_TOPIC, JOBS_TOPIC
 from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
 from infra.ops.doctor_facts import (
+    EXPIRING,
     FUNCTIONS,
     SCHEDULER_JOB,
     SWEEP,
@@ -153,9 +154,6 @@ def _bucket(rest: Rest, name: str) -> Bucket | None:
 
 def _cloud(rest: Rest, project: str, database: str, functions: Mapping[str, Function]) -> Cloud:
     path = f"v1/projects/{project}/databases/{database}"
-    expiry = rest.get(
-        "llm_jobs", "firestore", f"{path}/collectionGroups/llm_jobs/fields/expireAt"
-    )
     services = list(
         rest.list(
             "services",
@@ -170,10 +168,16 @@ def _cloud(rest: Rest, project: str, database: str, functions: Mapping[str, Func
         number=_number(services[0]) if services else "",
         services=frozenset(_short(text_at(service, "name")) for service in services),
         database_location=text_at(rest.get("Firestore", "firestore", path), "locationId"),
-        jobs_expire=text_at(expiry, "ttlConfig", "state") in ("CREATING", "ACTIVE"),
+        expiring=frozenset(name for name in EXPIRING if _expires(rest, path, name)),
         grants=frozenset(_delivery_grants(rest, project)),
         sweep_scheduled=_scheduled(rest, project, functions.get(SWEEP)),
     )
+
+
+def _expires(rest: Rest, database: str, collection: str) -> bool:
+    path = f"{database}/collectionGroups/{collection}/fields/expireAt"
+    found = rest.get(collection, "firestore", path)
+    return text_at(found, "ttlConfig", "state") in ("CREATING", "ACTIVE")
 
 
 def _delivery_grants(rest: Rest, project: str) -> Iterator[Grant]:

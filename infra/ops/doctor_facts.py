@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from executor.ledger import COLLECTION as SPENDING
+from shared.domain.job_documents import COLLECTION as JOBS
+
+#: Collections that Terraform has expire, by `expireAt`.
+EXPIRING = (JOBS, SPENDING)
 #: Names as Terraform gives them (infra/terraform/modules/worker).
 DISPATCHER, EXECUTOR, SWEEP = "llm-dispatcher", "llm-executor", "llm-sweep"
 FUNCTIONS = (DISPATCHER, EXECUTOR, SWEEP)
@@ -118,7 +123,8 @@ class Cloud:
     services: frozenset[str]
     #: None where there is no such database.
     database_location: str | None
-    jobs_expire: bool
+    #: Collections whose documents are deleted once they are over.
+    expiring: frozenset[str]
     grants: frozenset[Grant]
     #: None where there is no such job; otherwise whether it is enabled.
     sweep_scheduled: bool | None

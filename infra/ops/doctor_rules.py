@@ -6,6 +6,7 @@ from infra.ops.doctor_delivery import delivery_findings
 from infra.ops.doctor_facts import (
     DISPATCHER,
     EXECUTOR,
+    EXPIRING,
     FUNCTIONS,
     SCHEDULER_JOB,
     SWEEP,
@@ -18,7 +19,8 @@ from infra.ops.doctor_facts import (
     Trigger,
 )
 
-_SERVICES = (
+#: Without one of these no step is executed.
+SERVICES = (
     "artifactregistry",
     "cloudbuild",
     "cloudfunctions",
@@ -70,7 +72,7 @@ def _not_read(observed: Observed) -> Iterator[Finding]:
 def _services(observed: Observed) -> Iterator[Finding]:
     if observed.cloud is None or "services" in observed.unreadable:
         return
-    for service in (f"{name}.googleapis.com" for name in _SERVICES):
+    for service in (f"{name}.googleapis.com" for name in SERVICES):
         if service not in observed.cloud.services:
             yield Finding(
                 subject=service,
@@ -127,10 +129,10 @@ def _trigger(observed: Observed) -> Iterator[Finding]:
             problem="there is no such database",
             remedy=observed.apply,
         )
-    if not cloud.jobs_expire:
+    for collection in sorted(set(EXPIRING) - cloud.expiring):
         yield Finding(
-            subject="llm_jobs",
-            problem="closed job records are never deleted: expireAt has no TTL policy",
+            subject=collection,
+            problem="its documents are never deleted: expireAt has no TTL policy",
             remedy=observed.apply,
             level=Level.WARNING,
         )

@@ -4,7 +4,7 @@ import re
 
 from executor import ledger
 from infra.local import local_functions, pubsub_setup
-from infra.ops import doctor_facts
+from infra.ops import doctor_facts, doctor_rules
 from shared.domain import job_documents
 from tests.terraform_module import MODULE, ROOT, resources, unquoted
 
@@ -76,3 +76,9 @@ def test_the_local_subscription_is_as_patient_as_the_clouds() -> None:
 
     assert int(numbers["push_seconds"]) == pubsub_setup.ACK_DEADLINE_SECONDS
     assert int(numbers["max_deliveries"]) == pubsub_setup.MAX_DELIVERY_ATTEMPTS
+
+
+def test_the_doctor_asks_for_services_that_terraform_enables() -> None:
+    enabled = set(re.findall(r'"(\w+)\.googleapis\.com"', (MODULE / "services.tf").read_text()))
+
+    assert set(doctor_rules.SERVICES) <= enabled

@@ -123,6 +123,11 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str, str]] = {
         "llm_jobs",
         "TTL",
     ),
+    "accounts of spending never expire": (
+        lambda p: p.pop(f"{DATABASE}/collectionGroups/llm_spend/fields/expireAt"),
+        "llm_spend",
+        "TTL",
+    ),
     "a topic is missing": (
         lambda p: p.pop(f"{_ROOT}/topics/llm-jobs"),
         "llm-jobs",
