@@ -213,3 +213,14 @@ def test_who_ends_a_dead_holder_s_job_gives_way_to_anybody() -> None:
         assert (await on.step())["status"] == "RUNNING"
 
     virtually(play())
+
+
+def test_a_renewal_of_ours_that_nobody_waited_for_does_not_hinder_the_ending() -> None:
+    async def play() -> None:
+        on = await scene()
+        await on.documents.change(lambda job: job.renew(now=job.claimed_at, lease_for=DAYS))
+        await on.finish(SUCCESS)
+
+        assert (await on.documents.stored()).state is JobState.SUCCEEDED
+
+    virtually(play())
