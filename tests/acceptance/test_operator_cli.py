@@ -34,7 +34,7 @@ OLDER = "20260104-090000_ETHUSD_demo"
 GOOD, BAD = "llm_report_1d", "llm_report_4h"
 REPORT = f"gs://local-artifacts/{RUN_ID}/1d/{GOOD}.json"
 MARKDOWN = "# Rising\n\n- **strong** trend\x1b]0;pwned\x07\x1b[2J"
-SECONDS = 60
+SECONDS = 120
 pytestmark = pytest.mark.emulators
 
 

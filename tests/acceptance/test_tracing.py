@@ -30,7 +30,7 @@ from shared.domain.trace import trace_of_event
 RUN_ID = "20260106-090000_ETHUSD_trace"
 STEP_ID = "llm_report_1d"
 CANARY = "canary-prompt-text"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ SAYS = (
     "[sign in](https://evil.example/) ![](https://evil.example/pixel.png)"
 )
 #: A loaded machine is slow; nothing here is measured.
-PATIENCE = 60_000
+PATIENCE = 120_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIte
         )
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 async def test_an_operator_sees_follows_and_mends_a_run_in_the_browser(
     browser: Browser, tmp_path: Path, pictures: Path
 ) -> None:
