@@ -44,6 +44,8 @@ def test_a_running_environment_is_found_with_all_its_places(tmp_path: Path) -> N
         publish_state(tmp_path, state(tmp_path))
 
         assert read_state(tmp_path) == state(tmp_path)
+        # The console's URL holds the key to it.
+        assert (tmp_path / "environment.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_environment_that_ended_or_is_starting_is_not_found(tmp_path: Path) -> None:
