@@ -14,7 +14,7 @@ from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
 from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, StepKey
 from tests.simulation.model import CANARY, marker_of
-from tests.simulation.process import REQUEST, Process, Request
+from tests.simulation.process import DIED, REQUEST, Process, Request
 from tests.simulation.promises import (
     JobChange,
     Promise,
@@ -170,8 +170,10 @@ class Checker:
 
     def _known(self, call: CallSeen) -> bool:
         """Whether the present caller can know how this call of its claim ended."""
+        if call.free or not call.answered:
+            return call.free
         shared = self.provider is not None
-        return call.free or (call.answered and (shared or call.request is REQUEST.get()))
+        return shared or call.request is REQUEST.get() or _lived(call.request)
 
     def _check_need(self, claim: Claim, run_id: str, step_id: str) -> None:
         """Promise 5: nobody pays for a report that its attempt could have found."""
@@ -216,9 +218,15 @@ class Checker:
         if not acknowledged or self._events_under_way[event_id]:
             return
         for claim in self.ledger.claims.values():
-            if claim.event_id == event_id and not claim.published and not claim.leases:
+            if claim.event_id == event_id and not claim.published and self._waits(claim):
                 what = f"{claim.key}: {event_id} was acknowledged, and no job published"
                 self.broken(Promise.EVERYTHING_ENDS, what)
+
+    def _waits(self, claim: Claim) -> bool:
+        """Whether the claim's job still waits for its first lease."""
+        job = self._job(*claim.key.split("~"))
+        waits = job is not None and job["claimId"] == claim.claim_id and not claim.leases
+        return waits and job["state"] == "QUEUED"
 
     def message_acknowledged(self, request: Request, message: OutgoingMessage) -> None:
         """See `delivery.Witness`: a message is done with only when its holder let go."""
@@ -233,13 +241,18 @@ class Checker:
         if request.process.resumes_at > held.at_seconds:
             # It was stopped for so long that it cannot know what it still holds.
             return
-        if leased(job, request.process.now()):
+        if leased(job, request.process.latest()):
             what = f"{claim.key}: its message was acknowledged by the holder of its lease"
             self.broken(Promise.EVERYTHING_ENDS, what)
 
     def _job(self, run_id: str, step_id: str) -> Any:
         found = self.records.present(DocumentRef(JOBS, f"{run_id}~{step_id}"))
         return found.fields if found else None
+
+
+def _lived(request: Request | None) -> bool:
+    """Whether the request came to an end of its own, and so wrote down what it knew."""
+    return request is not None and request.answer.done() and request.answer.result() is not DIED
 
 
 def _job_change(change: Change) -> JobChange:
