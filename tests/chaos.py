@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from infra.local.emulators import Missing, find_emulators
 from infra.local.environment import LocalEnvironment, local_environment
 from infra.local.gemini import create_app as create_gemini
-from infra.local.local_functions import BUCKET
+from infra.local.local_functions import BUCKET, function_answers
 from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
@@ -39,6 +39,7 @@ IMPATIENT = {"LEASE_SECONDS": "3", "LEASE_RENEW_SECONDS": "1", "QUEUED_SECONDS":
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 _READ_AT_ONCE = 100
+_START_SECONDS = 120.0
 _FORWARD_SECONDS = 60.0
 _ENDED = {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.CANCELLED}
 
@@ -129,6 +130,15 @@ class ChaosSite:
         """Requests that the model got so far."""
         total: int = self.gemini.state.calls.received.total()
         return total
+
+    async def all_answer(self) -> None:
+        """Wait until every function answers: one that was killed takes a while to come back."""
+        for name in self.instruments.functions:
+            probe = function_answers(f"{self.environment.addresses[name]}/robots.txt")
+            for _ in range(round(_START_SECONDS / _POLL_SECONDS)):
+                if await probe():
+                    break
+                await asyncio.sleep(_POLL_SECONDS)
 
     def signal(self, function: str, number: signal.Signals) -> None:
         """Send a signal to a function's whole process group."""
@@ -230,6 +240,7 @@ async def chaos_site(
     gemini_wrapper: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     storage_wrapper: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     ack_deadline_seconds: int = 600,
+    sweep_every_seconds: float = 1.0,
     chance: random.Random | None = None,
 ) -> AsyncIterator[ChaosSite]:
     """Run everything on the emulators, with short leases, and functions that come back.
@@ -243,7 +254,7 @@ async def chaos_site(
     pushes = Pushes(chance=chance or random.Random(1))
     tuning = Tuning(
         settings={**IMPATIENT, **(settings or {})},
-        sweep_every_seconds=1.0,
+        sweep_every_seconds=sweep_every_seconds,
         ack_deadline_seconds=ack_deadline_seconds,
         restarts=True,
         push_detour=pushes.detour,

@@ -102,6 +102,7 @@ async def ended_after(
     site: ChaosSite, trap: Trap, run_id: str, point: str, number: signal.Signals
 ) -> tuple[Ended, int]:
     """The step once it has ended, with the model calls that it took."""
+    await site.all_answer()
     before = site.model_calls
     function = "dispatcher" if point.startswith("dispatcher") else "executor"
     trap.set(point, lambda: site.signal(function, number))
@@ -118,6 +119,8 @@ async def test_a_function_killed_anywhere_on_its_path_loses_and_doubles_nothing(
     async with chaos_site(
         tmp_path,
         settings=SETTINGS,
+        # Later than any event: the sweep would claim for a dispatcher that is slow to wake.
+        sweep_every_seconds=5.0,
         gemini_wrapper=trap.around("model", path=":generateContent", drops=False),
         storage_wrapper=trap.around("upload", path="/upload/", drops=True),
     ) as site:
