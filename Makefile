@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SCANNER := .venv-terraform
+RIVALS := .venv-bench
+RESTATE := 1.7.12
 DOCS_VENV := build/docs-venv
 DOCS_READY := $(DOCS_VENV)/.ready
 SETS := infra/requirements
@@ -13,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate test browser pictures check format up lock docs docs-generated bench soak setup terraform bundles clean
+.PHONY: help demo simulate test browser pictures check format up lock docs docs-generated bench bench-rivals soak setup terraform bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +71,7 @@ format: $(READY) ## Format the code and mend what the linter can mend
 lock: $(READY) ## Compile the pinned requirement sets from pyproject.toml
 	@$(LOCK) --group bootstrap -o $(SETS)/bootstrap.txt
 	@$(LOCK) --group dev -o $(SETS)/dev.txt
+	@$(LOCK) --group bench -o $(SETS)/bench.txt
 	@$(LOCK) --group docs -o $(SETS)/docs.txt
 	@$(LOCK) --group terraform -o $(SETS)/terraform.txt
 	@$(LOCK) --group dispatcher --constraint $(SETS)/dev.txt -o dispatcher/requirements.txt
@@ -81,6 +84,16 @@ terraform: $(SCANNER)/.ready ## Check the Terraform: format, init, validate, tes
 $(SCANNER)/.ready: $(READY) $(SETS)/terraform.txt
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SCANNER)
 	@$(BIN)/uv pip install --quiet --python $(SCANNER)/bin/python --require-hashes -r $(SETS)/terraform.txt
+	@touch $@
+
+bench-rivals: $(READY) $(RIVALS)/.ready ## Put the worker and what else one could use through the same faults
+	@$(BIN)/python -m tests.benchmarks.rivals
+
+$(RIVALS)/.ready: $(READY) $(SETS)/bench.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(RIVALS)
+	@$(BIN)/uv pip install --quiet --python $(RIVALS)/bin/python --require-hashes -r $(SETS)/bench.txt
+	@npm install --silent --ignore-scripts --no-save --prefix $(RIVALS) @restatedev/restate-server@$(RESTATE) \
+	|| echo "no Restate server: it is left out" >&2
 	@touch $@
 
 bundles: $(READY) ## Write the source archives that Terraform deploys
@@ -103,4 +116,4 @@ docs-generated: $(READY) ## Bring the generated pages of the docs up to date
 	@$(BIN)/python -m tests.billing_kills_page
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(SCANNER) build .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SCANNER) $(RIVALS) build .worker-llm .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -242,6 +242,7 @@ async def chaos_site(
     ack_deadline_seconds: int = 600,
     sweep_every_seconds: float = 1.0,
     chance: random.Random | None = None,
+    pushes: Pushes | None = None,
 ) -> AsyncIterator[ChaosSite]:
     """Run everything on the emulators, with short leases, and functions that come back.
 
@@ -251,7 +252,7 @@ async def chaos_site(
     if isinstance(found, Missing) and not os.environ.get("CI"):
         pytest.skip("; ".join(found.reasons))
     gemini = create_gemini(latency_seconds=latency_seconds)
-    pushes = Pushes(chance=chance or random.Random(1))
+    pushes = pushes or Pushes(chance=chance or random.Random(1))
     tuning = Tuning(
         settings={**IMPATIENT, **(settings or {})},
         sweep_every_seconds=sweep_every_seconds,

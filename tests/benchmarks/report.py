@@ -71,6 +71,7 @@ def _head() -> str:
 Written by `make bench`; the raw figures are in [benchmarks.json](benchmarks.json).
 Figures are medians with their quartiles in brackets.
 Two things are compared only within one run, in turn, as the ratio of each pair.
+What faults cost, here and elsewhere, is [counted apart](benchmarks-rivals.md).
 
 {machine}."""
 

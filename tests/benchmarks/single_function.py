@@ -8,6 +8,7 @@ model is called through the SDK's synchronous client. It has no lease, no fence 
 import functools
 import json
 import os
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from google.genai import types
 from jsonschema import Draft202012Validator
 
 BUCKET = os.environ.get("ARTIFACTS_BUCKET", "")
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.cache
@@ -34,8 +36,14 @@ def _storage() -> storage.Client:
     return storage.Client(project=os.environ["GCP_PROJECT"], credentials=anonymous)
 
 
-@functools.cache
 def _gemini() -> genai.Client:
+    # Of two that first requests made side by side, one would be closed as garbage in use.
+    with _ONE_AT_A_TIME:
+        return _gemini_client()
+
+
+@functools.cache
+def _gemini_client() -> genai.Client:
     options = types.HttpOptions(base_url=os.environ["GEMINI_BASE_URL"])
     return genai.Client(api_key=os.environ["GEMINI_API_KEY"], http_options=options)
 
