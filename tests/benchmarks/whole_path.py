@@ -13,7 +13,6 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from infra.local.bundle import REPOSITORY
 from infra.local.emulator_clients import firestore_client
 from infra.local.emulator_events import create_app as create_events_app
 from infra.local.emulator_events import register_trigger
@@ -25,15 +24,12 @@ from infra.local.gemini import create_app as create_gemini
 from infra.local.local_functions import (
     BUCKET,
     LocalAddresses,
-    function_answers,
     process_environ,
 )
 from infra.local.objects import ObjectFolder
 from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import Command, running
+from infra.local.processes import running
 from infra.local.relay import Relay
-from infra.local.scenario.prompts import prompt_documents
-from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
 from infra.local.serve import serve
 from infra.local.storage import create_app as create_storage
@@ -41,6 +37,7 @@ from infra.local.tuning import Tuning
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
+from tests.benchmarks.single_process import publish_registry, single_function_command
 from tests.benchmarks.stopwatch import Stopwatch
 
 #: A real model takes many times as long; its time is taken off again.
@@ -105,14 +102,14 @@ async def _ours(root: Path, steps: int, network_seconds: float) -> PathCost:
         assert environment.instruments is not None
         for proxy in environment.instruments.firestore.values():
             _delay(proxy, network_seconds)
-        await _prepare(environment.documents)
+        await publish_registry(environment.documents)
         return await _timed(environment.documents, environment.objects, watch, steps)
 
 
 async def _single(root: Path, steps: int, network_seconds: float) -> PathCost:
     watch = Stopwatch()
     async with _single_site(root, watch, network_seconds) as (documents, folder):
-        await _prepare(documents)
+        await publish_registry(documents)
         return await _timed(documents, folder, watch, steps)
 
 
@@ -148,37 +145,13 @@ async def _single_site(
         port = free_port()
         environ = process_environ(os.environ, project, addresses)
         async with (
-            running(_command(root, port, environ)),
+            running(single_function_command(root, port, environ)),
             watch.detour(f"http://{LOOPBACK}:{port}") as relay.target_url,
         ):
             await register_trigger(emulators.firestore_host, project)
             client: Any = firestore_client(emulators.firestore_host, project)
             yield FirestoreDocuments(client), folder
             client.close()
-
-
-def _command(root: Path, port: int, environ: dict[str, str]) -> Command:
-    source = REPOSITORY / "tests/benchmarks/single_function.py"
-    framework = (sys.executable, "-m", "functions_framework", "--signature-type", "cloudevent")
-    return Command(
-        name="single-function",
-        argv=(*framework, "--source", str(source), "--target", "work", "--host", LOOPBACK),
-        env={**environ, "PORT": str(port)},
-        cwd=root,
-        log_path=root / "single-function.log",
-        ready=function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
-        ready_timeout_seconds=_SECONDS,
-    )
-
-
-async def _prepare(documents: DocumentStore) -> None:
-    registry = [("llm_prompts", prompt_documents()), ("llm_schemas", schema_documents())]
-    writes = [
-        Create(ref=DocumentRef(collection, name), data=data)
-        for collection, found in registry
-        for name, data in found.items()
-    ]
-    await documents.commit(writes, timeout_seconds=_SECONDS)
 
 
 async def _timed(

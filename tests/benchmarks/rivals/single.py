@@ -1,7 +1,6 @@
 """The single function on the emulators, as a contestant."""
 
 import os
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.bundle import REPOSITORY
 from infra.local.cloud_events import CloudEventMessage
 from infra.local.emulator_clients import firestore_client
 from infra.local.emulator_events import create_app as create_events_app
@@ -22,15 +20,12 @@ from infra.local.gemini import create_app as create_gemini
 from infra.local.local_functions import (
     BUCKET,
     LocalAddresses,
-    function_answers,
     process_environ,
 )
 from infra.local.objects import ObjectFolder
 from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import ChildProcess, Command, running
+from infra.local.processes import ChildProcess, running
 from infra.local.relay import Relay, RelayPolicy
-from infra.local.scenario.prompts import prompt_documents
-from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
 from infra.local.serve import serve
 from infra.local.storage import create_app as create_storage
@@ -40,6 +35,7 @@ from shared.ports import DocumentStore
 from tests.benchmarks.rivals.events import recorded
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
+from tests.benchmarks.single_process import publish_registry, single_function_command
 
 _STEP = "report_0"
 _SECONDS = 60.0
@@ -133,13 +129,14 @@ async def single_function() -> AsyncIterator[SingleFunction]:
                 gemini_url=gemini_url,
             )
             port = free_port()
-            environ = process_environ(os.environ, project, addresses)
+            threads = {"THREADS": str(_WIDE.concurrency)}
+            environ = process_environ(os.environ, project, addresses) | threads
             relay.target_url = f"http://{LOOPBACK}:{port}"
-            async with running(_command(root, port, environ)) as process:
+            async with running(single_function_command(root, port, environ)) as process:
                 await register_trigger(emulators.firestore_host, project)
                 client: Any = firestore_client(emulators.firestore_host, project)
                 documents = FirestoreDocuments(client)
-                await _publish(documents)
+                await publish_registry(documents)
                 yield SingleFunction(
                     gate=gate,
                     relay=relay,
@@ -150,27 +147,3 @@ async def single_function() -> AsyncIterator[SingleFunction]:
                     events=recorded(relay),
                 )
                 client.close()
-
-
-def _command(root: Path, port: int, environ: dict[str, str]) -> Command:
-    source = REPOSITORY / "tests/benchmarks/single_function.py"
-    framework = (sys.executable, "-m", "functions_framework", "--signature-type", "cloudevent")
-    return Command(
-        name="single-function",
-        argv=(*framework, "--source", str(source), "--target", "work", "--host", LOOPBACK),
-        env={**environ, "PORT": str(port), "THREADS": str(_WIDE.concurrency)},
-        cwd=root,
-        log_path=root / "single-function.log",
-        ready=function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
-        ready_timeout_seconds=_SECONDS,
-    )
-
-
-async def _publish(documents: DocumentStore) -> None:
-    registry = [("llm_prompts", prompt_documents()), ("llm_schemas", schema_documents())]
-    writes = [
-        Create(ref=DocumentRef(collection, name), data=data)
-        for collection, found in registry
-        for name, data in found.items()
-    ]
-    await documents.commit(writes, timeout_seconds=_SECONDS)
