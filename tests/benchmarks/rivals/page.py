@@ -67,6 +67,8 @@ _NOTES = """
   With background calls it costs none.
 - *Delivered twice at once* doubles the event and the job's message for this worker,
   the event for the single function, the delivery under one id for the others.
+  Where copies race, in the single function and in Celery without a lock,
+  runs differ: from 1.4 to 1.95 calls a step were seen.
 - A lease lasts 10 seconds here, Celery's lock 30 seconds, its visibility timeout 20 seconds
   (an hour by default), and abandoned messages are looked for every 5 seconds
   (about every 100 by default).
