@@ -189,6 +189,7 @@ class ModelCaller:
         if former and self.background:
             answered = purpose is CallPurpose.REPAIR
             await self.background.forget(former, work.log, ended=answered)
+            work.held.check_unexpired()
         return ModelCall(
             number=work.held.settled.llm_calls, purpose=purpose, started_at=self.clock.now()
         )

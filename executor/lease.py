@@ -79,13 +79,21 @@ class HeldJob:
         """Count one more model call, before it begins.
 
         Raises:
-            LeaseLost: see `acquire`; or it has expired, as after a process that was stopped.
+            LeaseLost: see `acquire` and `check_unexpired`.
             FirestoreUnavailable: see `acquire`.
         """
         if self._reserved and purpose is CallPurpose.REPORT:
             self._reserved = False
         else:
             await self._write(lambda job: job.book_llm_call(purpose))
+        self.check_unexpired()
+
+    def check_unexpired(self) -> None:
+        """Look at the clock, not at Firestore.
+
+        Raises:
+            LeaseLost: the lease has expired, as after a process that was stopped.
+        """
         if not self.record.leased_at(self._clock.now()):
             raise LeaseLost
 
