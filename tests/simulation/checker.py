@@ -121,6 +121,11 @@ class Checker:
                 Promise.CALL_BUDGET,
                 f"{job.key}: {len(claim.calls)} calls begun, {job.new['llmCalls']} counted",
             )
+        interaction, lease = job.new.get("interaction"), job.new.get("lease")
+        if interaction:
+            claim.recorded.add(interaction["id"])
+        if lease:
+            claim.held_until[lease["owner"]] = lease["expiresAt"]
         if job.taken_by is not None:
             claim.leases.append(
                 LeaseTaken(
@@ -152,8 +157,8 @@ class Checker:
             self.broken(Promise.CALL_BUDGET, what)
         seen = CallSeen(request=REQUEST.get())
         claim.calls.append(seen)
-        job = self._job(run_id, step_id)
-        if job and job["claimId"] == claim.claim_id and not leased(job, who.now()):
+        lease = claim.lease_of(REQUEST.get())
+        if lease is not None and claim.held_until[lease.owner] <= who.now():
             what = f"{key}: {who.name} called after its lease had expired"
             self.broken(Promise.CALL_UNDER_LEASE, what)
         if len(claim.calls) > claim.booked:
@@ -188,11 +193,10 @@ class Checker:
                 Promise.NO_CALL_FOR_A_REPORT,
                 f"{claim.key}: attempt {lease.attempt} called although the report stood",
             )
-        job = self._job(run_id, step_id)
-        begun = job and job["claimId"] == claim.claim_id and job.get("interaction")
-        if self.provider and begun and self.provider.has_report(begun["id"]):
-            what = f"{claim.key}: called although the answer of {begun['id']} could be fetched"
-            self.broken(Promise.NO_CALL_FOR_A_REPORT, what)
+        for call_id in sorted(claim.recorded):
+            if self.provider and self.provider.has_report(call_id):
+                what = f"{claim.key}: called although the answer of {call_id} could be fetched"
+                self.broken(Promise.NO_CALL_FOR_A_REPORT, what)
 
     def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
         """See `adapters.Observer`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NewType
 
 from shared.domain.artifacts import GcsUri
@@ -41,7 +42,11 @@ class Claim:
     claim_id: str
     event_id: str
     leases: list[LeaseTaken] = field(default_factory=list)
+    #: Until when each owner's lease was last said to count.
+    held_until: dict[str, datetime] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
+    #: The ids of calls in the background that were ever recorded.
+    recorded: set[str] = field(default_factory=set)
     #: The highest number of booked calls that was ever stored.
     booked: int = 0
     published: int = 0

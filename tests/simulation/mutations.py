@@ -6,7 +6,7 @@ where a guard is taken away, and to a function where a decision is left out.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -167,13 +167,7 @@ def _live_lease_taken(patch: Patch) -> None:
 
 @_mutation("a call begins without another look at the lease")
 def _lease_unlooked(patch: Patch) -> None:
-    original = HeldJob.book_llm_call
-
-    async def book_llm_call(self: HeldJob, purpose: Any) -> None:
-        with suppress(LeaseLost):
-            await original(self, purpose)
-
-    patch.setattr(HeldJob, "book_llm_call", book_llm_call)
+    patch.setattr(HeldJob, "check_unexpired", lambda _self: None)
 
 
 @_mutation("the lease is not renewed")
