@@ -8,7 +8,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from infra.local.tuning import Instruments, Tuning
 from shared.adapters.firestore import FirestoreDocuments
 from shared.ports import DocumentStore
 
+_START_AGAIN_SECONDS = 0.2
 _FIRESTORE, _PUBSUB = "Firestore emulator", "Pub/Sub emulator"
 
 
@@ -325,9 +326,18 @@ async def _fail_after_crash(child: ChildProcess) -> None:
 async def _restart_after_crashes(child: ChildProcess) -> None:
     while True:
         await child.crashed()
-        # It may be killed again before it is ready.
-        with suppress(ProcessFailed):
+        await _restart(child)
+
+
+async def _restart(child: ChildProcess) -> None:
+    while True:
+        try:
             await child.restart()
+        except ProcessFailed:
+            # One that is killed before it is ready has not crashed: its start has failed.
+            await asyncio.sleep(_START_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _empty_logs(folder: Path) -> None:
