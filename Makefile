@@ -52,8 +52,10 @@ simulate: $(READY) ## Disturb both stages at every operation, then at random for
 test: $(READY) browser ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
-bench: $(READY) ## Measure, and write docs/benchmarks.md (about 25 minutes; QUICK=1: five)
-	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick)
+bench: $(READY) ## Measure all, or PARTS="growth filter"; writes docs/benchmarks.md (QUICK=1: build/benchmarks/)
+	@command -v valgrind >/dev/null || { command -v apt-get >/dev/null && apt-get install --yes --quiet valgrind >/dev/null; } \
+	|| echo "no valgrind: instructions are not counted. Install it (Debian: as root, make bench)" >&2
+	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(PARTS)
 
 soak: $(READY) ## Run STEPS=1000 steps while functions are killed and messages doubled
 	@$(BIN)/python -m tests.soak --steps $(or $(STEPS),1000) --seed $(or $(SEED),1)
@@ -86,8 +88,13 @@ $(SCANNER)/.ready: $(READY) $(SETS)/terraform.txt
 	@$(BIN)/uv pip install --quiet --python $(SCANNER)/bin/python --require-hashes -r $(SETS)/terraform.txt
 	@touch $@
 
-bench-rivals: $(READY) $(RIVALS)/.ready ## Put the worker and what else one could use through the same faults
-	@$(BIN)/python -m tests.benchmarks.rivals
+bench-rivals: $(READY) $(RIVALS)/.ready ## Put the worker and what else one could use through the same faults (SYSTEMS="Celery;Restate")
+	@command -v redis-server >/dev/null || { command -v apt-get >/dev/null && apt-get install --yes --quiet redis-server >/dev/null; } \
+	|| echo "no Redis: Celery is left out. Install it (Debian: as root, make bench-rivals)" >&2
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	|| { command -v apt-get >/dev/null && apt-get install --yes --quiet postgresql >/dev/null; } \
+	|| echo "no PostgreSQL: DBOS on it is left out. Install it (Debian: as root, make bench-rivals)" >&2
+	@$(BIN)/python -m tests.benchmarks.rivals $(if $(QUICK),--quick) $(if $(SYSTEMS),--systems "$(SYSTEMS)")
 
 $(RIVALS)/.ready: $(READY) $(SETS)/bench.txt
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(RIVALS)

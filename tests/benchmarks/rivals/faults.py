@@ -38,10 +38,6 @@ class Contestant(Protocol):
     def gate(self) -> Gate:
         """What stands before its model and its storage."""
 
-    @property
-    def at_once(self) -> int:
-        """How many steps are in its hands when it is killed."""
-
     async def deliver(self, steps: Sequence[str], *, copies: int) -> None:
         """Have each step done that is not known yet, asking so many times at once."""
 
@@ -78,9 +74,7 @@ async def count(
     calls, operations = contestant.gate.calls, await contestant.operations()
     killed = 0
     if isinstance(fault, Point):
-        for start in range(0, len(steps), contestant.at_once):
-            batch = steps[start : start + contestant.at_once]
-            killed += await _killed(contestant, fault, batch)
+        killed = await _killed(contestant, fault, steps)
     else:
         await contestant.deliver(steps, copies=2 if fault is Delivery.TWICE else 1)
         await _over(contestant, steps)

@@ -1,6 +1,7 @@
 """DBOS, Celery and Restate, each in processes of the environment that has it installed."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from infra.local.ports import LOOPBACK, free_port
 from infra.local.processes import ChildProcess
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
+from tests.benchmarks.rivals.postgres import postgres
 from tests.benchmarks.rivals.product_site import (
     answers_at,
     listens,
@@ -39,7 +41,6 @@ class Fronted:
     url: str
     worker: ChildProcess
     client: httpx2.AsyncClient
-    at_once: int = 10
 
     async def deliver(self, steps: Sequence[str], *, copies: int) -> None:
         """Hand all steps over, and all copies, at the same time."""
@@ -77,7 +78,6 @@ class Restate:
     admin: str
     service: ChildProcess
     client: httpx2.AsyncClient
-    at_once: int = 10
     _answers: dict[str, asyncio.Task[httpx2.Response]] = field(default_factory=dict)
 
     async def deliver(self, steps: Sequence[str], *, copies: int) -> None:
@@ -120,14 +120,28 @@ class Restate:
 
 
 @asynccontextmanager
-async def dbos() -> AsyncIterator[Fronted]:
+async def dbos_on_sqlite() -> AsyncIterator[Fronted]:
     """DBOS on SQLite, its default."""
+    with tempfile.TemporaryDirectory() as root:
+        async with _dbos(f"sqlite:///{root}/dbos.sqlite") as contestant:
+            yield contestant
+
+
+@asynccontextmanager
+async def dbos_on_postgres() -> AsyncIterator[Fronted]:
+    """DBOS on PostgreSQL, which its guide has for production."""
+    async with postgres() as server, _dbos(f"{server}/dbos") as contestant:
+        yield contestant
+
+
+@asynccontextmanager
+async def _dbos(database_url: str) -> AsyncIterator[Fronted]:
     async with product_site() as site, product_client() as client:
         port = free_port()
         argv = (_PYTHON, "-m", "tests.benchmarks.rivals.dbos_worker")
         environ = {
             "PORT": str(port),
-            "DATABASE_URL": f"sqlite:///{site.root}/dbos.sqlite",
+            "DATABASE_URL": database_url,
             "STATEMENTS_FILE": str(site.root / "statements"),
         }
         url = f"http://{LOOPBACK}:{port}"

@@ -55,7 +55,6 @@ class SingleFunction:
     documents: DocumentStore
     folder: ObjectFolder
     events: Sequence[CloudEventMessage]
-    at_once: int = 10
 
     async def deliver(self, steps: Sequence[str], *, copies: int) -> None:
         """Create the runs."""

@@ -77,7 +77,6 @@ class Worker:
     gate: Gate
     site: ChaosSite
     events: Sequence[CloudEventMessage]
-    at_once: int = 10
 
     async def deliver(self, steps: Sequence[str], *, copies: int) -> None:
         """Create the runs."""
