@@ -1,14 +1,18 @@
 """The generated pages of the reference are what the code would write today."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from infra.docs import variables
+from infra.docs.diagram import Arrow
 from infra.docs.pages import FOLDER, pages
+from infra.docs.states import JOB_PICTURE, STEP_PICTURE, job_arrows, step_arrows
 from infra.docs.variables import settings_page
+from shared.domain import jobs, steps
 from shared.domain.errors import ErrorCode
-from shared.domain.jobs import TRANSITIONS, JobState
+from shared.domain.jobs import JobState
 from shared.domain.steps import StepStatus
 from shared.events import Event
 
@@ -29,16 +33,42 @@ def test_no_generated_page_is_stale(written: Mapping[str, str]) -> None:
 
 
 def test_every_code_every_event_and_every_state_is_there(written: Mapping[str, str]) -> None:
-    assert [code for code in ErrorCode if f"`{code}`" not in written["errors.md"]] == []
-    assert [event for event in Event if f"`{event}`" not in written["log-events.md"]] == []
+    assert [
+        code for code in ErrorCode if f"`{code}`" not in written["reference/errors.md"]
+    ] == []
+    assert [
+        event for event in Event if f"`{event}`" not in written["reference/log-events.md"]
+    ] == []
     for state in (*StepStatus, *JobState):
-        assert f"| `{state}` |" in written["states.md"]
+        assert f"| `{state}` |" in written["reference/states.md"]
 
 
-def test_every_transition_of_a_job_is_drawn(written: Mapping[str, str]) -> None:
-    for state, moves in TRANSITIONS.items():
-        for move, target in moves.items():
-            assert f"{state} --> {target}: {move}" in written["states.md"]
+@pytest.mark.parametrize(
+    ("picture", "arrows"), [(STEP_PICTURE, step_arrows()), (JOB_PICTURE, job_arrows())]
+)
+def test_every_move_is_drawn_and_told(
+    written: Mapping[str, str], picture: str, arrows: Sequence[Arrow]
+) -> None:
+    svg, told = written[f"images/{picture}"], written["reference/states.md"]
+
+    for arrow in arrows:
+        start = arrow.start or "begin"
+        assert f"<title>{start}&#45;&gt;{arrow.end}</title>" in svg
+        assert arrow.label in svg
+        assert arrow.start is None or f"{start} to {arrow.end} ({arrow.label})" in told
+
+
+def test_the_pictures_show_every_move_of_the_tables() -> None:
+    moves = {(arrow.start, arrow.end) for arrow in (*step_arrows(), *job_arrows())}
+
+    tables: Sequence[Mapping[Any, Mapping[Any, str]]]
+    tables = (steps.TRANSITIONS, steps.OPERATOR_TRANSITIONS, jobs.TRANSITIONS)
+    for table in tables:
+        assert moves >= {(start, end) for start, to in table.items() for end in to.values()}
+
+
+def test_no_page_needs_a_script_to_draw() -> None:
+    assert [page for page in FOLDER.rglob("*.md") if "```mermaid" in page.read_text()] == []
 
 
 def test_every_variable_that_is_read_has_a_meaning_and_no_other_has(
@@ -49,4 +79,4 @@ def test_every_variable_that_is_read_has_a_meaning_and_no_other_has(
         settings_page()
     monkeypatch.undo()
     for name in variables._MEANINGS:
-        assert f"| `{name}` |" in written["settings.md"]
+        assert f"| `{name}` |" in written["reference/settings.md"]
