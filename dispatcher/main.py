@@ -23,6 +23,6 @@ async def dispatch(event: CloudEvent) -> None:
 @functions_framework.aio.http
 async def sweep(_request: Request) -> Response:
     """Sweep once; 200 when all was looked at, 503 when something was left for the next one."""
-    report = await wiring.sweep().run()
+    report = await wiring.sweeper()()
     status = HTTPStatus.OK if report.finished else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse(report.as_json(), status_code=status)

@@ -24,7 +24,7 @@ from shared.domain.flow_run import parse_flow_run
 from shared.domain.identifiers import JobId, split_job_id
 from shared.domain.job_documents import parse_job_record
 from shared.domain.jobs import JobRecord
-from shared.domain.trace import trace_of_event
+from shared.domain.trace import TraceContext, trace_of_event
 from shared.events import Event, EventLogger
 from shared.ports import (
     Clock,
@@ -62,6 +62,8 @@ class Sweep:
     settings: DispatcherSettings
     new_id: Callable[[], str]
     random: Random = field(default_factory=Random)
+    #: The span of this one sweep; None: what it claims and wakes begins traces of its own.
+    trace: TraceContext | None = None
 
     async def run(self) -> SweepReport:
         """Sweep once. What goes wrong is counted and logged: a later sweep tries again."""
@@ -226,7 +228,7 @@ class Sweep:
 
     def _cause(self, **fields: str | None) -> Cause:
         event_id = f"sweep-{self.new_id()}"
-        trace = trace_of_event(event_id)
+        trace = self.trace or trace_of_event(event_id)
         bound = {**fields, **trace.log_fields(self.settings.shared.project)}
         log = self.log.bind(eventId=event_id, **bound)
         return Cause(event_id=event_id, trace=trace, log=log)

@@ -1,11 +1,27 @@
-"""The dispatcher with a span for each event. Loaded only where traces are sent."""
+"""Dispatcher and sweep with a span for each run. Loaded only where traces are sent."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+
+from opentelemetry.trace import Span, SpanKind, Tracer
 
 from dispatcher.service import Dispatcher
-from shared.adapters.tracing import TracedDocuments, TracedQueue, Tracing, traceparent
+from dispatcher.sweep import Sweep
+from dispatcher.sweep_report import SweepReport
+from shared.adapters.tracing import (
+    AttributeValue,
+    TracedDocuments,
+    TracedQueue,
+    Tracing,
+    span,
+    trace_context,
+)
+from shared.domain.documents import Snapshot
+from shared.domain.job_documents import COLLECTION as JOBS
 from shared.domain.trace import TRACEPARENT, parse_traceparent, trace_of_event
+from shared.ports import UnfinishedWork
 
 
 def traced(dispatcher: Dispatcher) -> Callable[[Mapping[str, str], bytes], Awaitable[None]]:
@@ -29,10 +45,90 @@ def traced(dispatcher: Dispatcher) -> Callable[[Mapping[str, str], bytes], Await
             attributes=_described(attributes),
         ) as event_span:
             # So that log lines name this span, and not the one that caused it.
-            own = {TRACEPARENT: traceparent(event_span)}
+            own = {TRACEPARENT: trace_context(event_span).traceparent()}
             await inner.handle({**attributes, **own}, data)
 
     return handle
+
+
+def traced_sweep(sweep: Sweep) -> Callable[[], Awaitable[SweepReport]]:
+    """What sweeps as the sweep does, and sends the spans of it."""
+    settings = sweep.settings
+    tracing = Tracing("dispatcher", settings.shared)
+    inner = replace(
+        sweep,
+        documents=TracedDocuments(sweep.documents, tracing.tracer),
+        work=TracedWork(sweep.work, tracing.tracer),
+        queue=TracedQueue(sweep.queue, settings.jobs_topic.rpartition("/")[2], tracing.tracer),
+    )
+
+    async def run() -> SweepReport:
+        # https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/
+        async with tracing.root(
+            "sweep",
+            None,
+            begins=True,
+            attributes={"faas.trigger": "timer"},
+            kind=SpanKind.SERVER,
+        ) as sweep_span:
+            own = trace_context(sweep_span)
+            log = sweep.log.bind(**own.log_fields(settings.shared.project))
+            report = await replace(inner, trace=own, log=log).run()
+            sweep_span.set_attributes(_counted(report))
+        return report
+
+    return run
+
+
+class TracedWork:
+    """Implements the UnfinishedWork port by another, with a span for each page."""
+
+    def __init__(self, work: UnfinishedWork, tracer: Tracer) -> None:
+        self._work = work
+        self._tracer = tracer
+
+    async def due_jobs(
+        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        with self._span(JOBS) as current:
+            page = await self._work.due_jobs(
+                now, after=after, limit=limit, timeout_seconds=timeout_seconds
+            )
+            current.set_attribute("db.response.returned_rows", len(page))
+            return page
+
+    async def running_runs(
+        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        with self._span(collection) as current:
+            page = await self._work.running_runs(
+                collection, after=after, limit=limit, timeout_seconds=timeout_seconds
+            )
+            current.set_attribute("db.response.returned_rows", len(page))
+            return page
+
+    @contextmanager
+    def _span(self, collection: str) -> Iterator[Span]:
+        attributes = {
+            "db.system.name": "gcp.firestore",
+            "db.operation.name": "run_query",
+            "db.collection.name": collection,
+        }
+        name = f"run_query {collection}"
+        with span(self._tracer, name, SpanKind.CLIENT, attributes) as current:
+            yield current
+
+
+def _counted(report: SweepReport) -> dict[str, AttributeValue]:
+    counts = {f"worker.sweep.{name}": number for name, number in report.jobs.items()}
+    return {
+        **counts,
+        "worker.sweep.runs": report.runs,
+        "worker.sweep.claimed": report.claimed,
+        "worker.sweep.finished": report.finished,
+    }
 
 
 def _described(attributes: Mapping[str, str]) -> dict[str, str]:

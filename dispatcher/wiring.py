@@ -10,6 +10,7 @@ from dispatcher.late import LateDocuments, LateQueue
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings
 from dispatcher.sweep import Sweep
+from dispatcher.sweep_report import SweepReport
 from shared.adapters.clock import SystemClock
 from shared.events import EventLogger
 from shared.ports import DocumentStore, Queue
@@ -17,6 +18,8 @@ from shared.settings import TraceTarget
 
 #: Takes a CloudEvent's attributes and data.
 EventHandler: TypeAlias = Callable[[Mapping[str, str], bytes], Awaitable[None]]
+#: Sweeps once.
+Sweeper: TypeAlias = Callable[[], Awaitable[SweepReport]]
 
 
 @functools.cache
@@ -47,6 +50,16 @@ def event_handler() -> EventHandler:
     from dispatcher.traced import traced  # noqa: PLC0415
 
     return traced(dispatcher())
+
+
+@functools.cache
+def sweeper() -> Sweeper:
+    """What sweeps in this process: the sweep, with spans if they are wanted."""
+    if settings().shared.trace_target is TraceTarget.NOWHERE:
+        return sweep().run
+    from dispatcher.traced import traced_sweep  # noqa: PLC0415 -- as above
+
+    return traced_sweep(sweep())
 
 
 @functools.cache

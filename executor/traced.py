@@ -5,34 +5,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
 
 from opentelemetry.trace import SpanKind, Tracer
 
-from executor.ports import (
-    LanguageModel,
-    ModelAnswer,
-    ModelRequest,
-    ObjectInfo,
-    ObjectStore,
-    StoredObject,
-)
+from executor.background import BackgroundCalls
+from executor.ports import ObjectInfo, ObjectStore, StoredObject
 from executor.push import PushUnreadable, parse_push
 from executor.service import Executor
-from executor.settings import Backend
+from executor.traced_model import PROVIDERS, TracedBackgroundModel, TracedModel
 from shared.adapters.tracing import (
     AttributeValue,
     TracedDocuments,
     TracedQueue,
     Tracing,
     span,
-    traceparent,
+    trace_context,
 )
 from shared.domain.artifacts import GcsUri
 from shared.domain.messages import MessageUnreadable, decode_job_message
 from shared.domain.trace import TRACEPARENT, parse_traceparent
-
-_PROVIDERS = {Backend.AI_STUDIO: "gcp.gemini", Backend.VERTEX: "gcp.vertex_ai"}
 
 
 def traced(executor: Executor) -> Callable[[bytes], Awaitable[int]]:
@@ -40,11 +31,13 @@ def traced(executor: Executor) -> Callable[[bytes], Awaitable[int]]:
     settings = executor.settings
     tracing = Tracing("executor", settings.shared)
     tracer, dead_letters = tracing.tracer, settings.dead_letter_topic.rpartition("/")[2]
+    provider = PROVIDERS[settings.gemini.backend]
     inner = replace(
         executor,
         documents=TracedDocuments(executor.documents, tracer),
         objects=TracedObjects(executor.objects, tracer),
-        model=TracedModel(executor.model, _PROVIDERS[settings.gemini.backend], tracer),
+        model=TracedModel(executor.model, provider, tracer),
+        background=_traced_background(executor.background, provider, tracer),
         dead_letters=TracedQueue(executor.dead_letters, dead_letters, tracer),
     )
 
@@ -61,11 +54,19 @@ def traced(executor: Executor) -> Callable[[bytes], Awaitable[int]]:
             attributes=_described(delivery.message_id, delivery.data),
         ) as job_span:
             # So that log lines name this span, and not the one that caused it.
-            status = await inner.handle(_renamed(body, traceparent(job_span)))
+            status = await inner.handle(_renamed(body, trace_context(job_span).traceparent()))
             job_span.set_attribute("worker.acknowledged", status < HTTPStatus.BAD_REQUEST)
         return status
 
     return handle
+
+
+def _traced_background(
+    calls: BackgroundCalls | None, provider: str, tracer: Tracer
+) -> BackgroundCalls | None:
+    if calls is None:
+        return None
+    return replace(calls, model=TracedBackgroundModel(calls.model, provider, tracer))
 
 
 class TracedObjects:
@@ -112,62 +113,6 @@ class TracedObjects:
             )
 
 
-class TracedModel:
-    """Implements the LanguageModel port by another model, with a span for each call.
-
-    https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
-    """
-
-    def __init__(self, model: LanguageModel, provider: str, tracer: Tracer) -> None:
-        self._model = model
-        self._provider = provider
-        self._tracer = tracer
-
-    async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
-        """See the port."""
-        name = f"generate_content {request.profile.model_name}"
-        attributes = _request_attributes(request, self._provider)
-        with span(self._tracer, name, SpanKind.CLIENT, attributes) as current:
-            answer = await self._model.generate(request, timeout_seconds=timeout_seconds)
-            current.set_attributes(_answer_attributes(answer))
-            return answer
-
-
-def _request_attributes(request: ModelRequest, provider: str) -> dict[str, AttributeValue]:
-    profile = request.profile
-    return _known(
-        {
-            "gen_ai.operation.name": "generate_content",
-            "gen_ai.provider.name": provider,
-            "gen_ai.output.type": "json",
-            "gen_ai.request.model": profile.model_name,
-            "gen_ai.request.max_tokens": profile.max_output_tokens,
-            "gen_ai.request.temperature": profile.temperature,
-            "gen_ai.request.top_p": profile.top_p,
-            "gen_ai.request.top_k": profile.top_k,
-            "worker.images": len(request.images),
-            "worker.repair": request.correction is not None,
-        }
-    )
-
-
-def _answer_attributes(answer: ModelAnswer) -> dict[str, AttributeValue]:
-    usage = answer.usage or {}
-    thoughts = _count(usage, "thoughtsTokenCount") or 0
-    candidates = _count(usage, "candidatesTokenCount")
-    reason = answer.finish_reason or answer.block_reason
-    return _known(
-        {
-            "gen_ai.response.id": answer.response_id,
-            "gen_ai.response.model": answer.model_version,
-            "gen_ai.response.finish_reasons": [reason] if reason else None,
-            "gen_ai.usage.input_tokens": _count(usage, "promptTokenCount"),
-            # Thinking is billed as output.
-            "gen_ai.usage.output_tokens": None if candidates is None else candidates + thoughts,
-        }
-    )
-
-
 def _described(message_id: str, data: bytes) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         "messaging.system": "gcp_pubsub",
@@ -192,14 +137,3 @@ def _renamed(body: bytes, own: str) -> bytes:
 
 def _place(uri: GcsUri) -> dict[str, AttributeValue]:
     return {"gcp.gcs.bucket": uri.bucket, "gcp.gcs.object": uri.name}
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) else None
-
-
-def _known(
-    attributes: Mapping[str, AttributeValue | None],
-) -> dict[str, AttributeValue]:
-    return {name: value for name, value in attributes.items() if value is not None}

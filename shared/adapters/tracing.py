@@ -82,6 +82,7 @@ class Tracing:
         *,
         begins: bool,
         attributes: Mapping[str, AttributeValue],
+        kind: SpanKind = SpanKind.CONSUMER,
     ) -> AsyncIterator[Span]:
         """The span of one invocation; what it held has been sent when the block ends.
 
@@ -92,7 +93,7 @@ class Tracing:
         cause = _remote(parent) if parent and not begins else context.Context()
         attached = context.attach(cause)
         try:
-            with span(self.tracer, name, SpanKind.CONSUMER, attributes) as current:
+            with span(self.tracer, name, kind, attributes) as current:
                 _known_trace_id.reset(token)
                 yield current
         finally:
@@ -163,7 +164,7 @@ class TracedQueue:
         with span(
             self._tracer, f"send {self._topic}", SpanKind.PRODUCER, attributes
         ) as sending:
-            parent = {TRACEPARENT: traceparent(sending)}
+            parent = {TRACEPARENT: trace_context(sending).traceparent()}
             sent = [
                 replace(message, attributes={**message.attributes, **parent})
                 for message in messages
@@ -191,14 +192,14 @@ def span(
             raise
 
 
-def traceparent(current: Span) -> str:
+def trace_context(current: Span) -> TraceContext:
     """How the span is named to others."""
     own = current.get_span_context()
     return TraceContext(
         trace_id=format_trace_id(own.trace_id),
         span_id=format_span_id(own.span_id),
         sampled=own.trace_flags.sampled,
-    ).traceparent()
+    )
 
 
 def _remote(parent: TraceContext) -> context.Context:

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from starlette.routing import Route
 from infra.local.demo import seed
 from infra.local.emulators import Missing, find_emulators
 from infra.local.environment import LocalEnvironment, local_environment
+from infra.local.relay import EVENT_LIMIT_BYTES
 from infra.local.scenario import prompt_documents, schema_documents, single_report_run
 from infra.local.scenario.model import Scenario
 from infra.local.serve import serve
@@ -71,6 +73,14 @@ class Collector:
         [span] = self.named(start)
         return span
 
+    async def spanning(self, span_id: str) -> Span:
+        """The span of this id, once it is there."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (found := [span for span in self.spans if span.span_id == span_id]):
+                self.arrived.clear()
+                await self.arrived.wait()
+        return found[0]
+
     async def _take(self, request: Request) -> Response:
         assert request.headers["content-type"] == "application/x-protobuf"
         body = await request.body()
@@ -101,7 +111,7 @@ def _attributes(pairs: Any) -> dict[str, str]:
     }
 
 
-def scenario(bucket: str) -> Scenario:
+def scenario(bucket: str, **more: str) -> Scenario:
     document, objects = single_report_run(bucket=bucket, run_id=RUN_ID)
     prompts = {
         prompt_id: {**prompt, "systemInstruction": CANARY, "userPrompt": CANARY}
@@ -111,7 +121,7 @@ def scenario(bucket: str) -> Scenario:
         prompts=prompts,
         schemas=schema_documents(),
         objects=objects,
-        runs={RUN_ID: document},
+        runs={RUN_ID: {**document, **more}},
         expectations=[],
     )
 
@@ -137,25 +147,36 @@ def logged(folder: Path, event: str) -> dict[str, Any]:
     return dict(entry)
 
 
+@asynccontextmanager
+async def traced_environment(
+    collector: Collector, data_dir: Path, **settings: str
+) -> AsyncIterator[LocalEnvironment]:
+    """Run an environment whose functions send their spans to the collector."""
+    found = find_emulators(os.environ, Path.home())
+    if isinstance(found, Missing) and not os.environ.get("CI"):
+        pytest.skip("; ".join(found.reasons))
+    async with serve(collector.app(), name="collector") as url:
+        tuning = Tuning(
+            settings={"OTEL_EXPORTER_OTLP_ENDPOINT": url, **settings}, sweep_every_seconds=1.0
+        )
+        async with local_environment(
+            embedded=False, data_dir=data_dir, say=print, tuning=tuning
+        ) as environment:
+            yield environment
+
+
 @pytest.mark.emulators
 async def test_one_trace_leads_from_the_event_to_the_model_call_and_the_last_commit(
     tmp_path: Path,
 ) -> None:
-    found = find_emulators(os.environ, Path.home())
-    if isinstance(found, Missing) and not os.environ.get("CI"):
-        pytest.skip("; ".join(found.reasons))
     collector = Collector()
-    async with serve(collector.app(), name="collector") as url:
-        tuning = Tuning(settings={"OTEL_EXPORTER_OTLP_ENDPOINT": url})
-        async with local_environment(
-            embedded=False, data_dir=tmp_path, say=print, tuning=tuning
-        ) as environment:
-            await seed(environment, scenario(environment.bucket))
-            assert await ended(environment) == "SUCCEEDED"
-            sending = await collector.one("send llm-jobs")
-            job = await collector.one("process job")
-            job_received = logged(environment.log_folder, "job_received")
-            claim = logged(environment.log_folder, "job_published")
+    async with traced_environment(collector, tmp_path) as environment:
+        await seed(environment, scenario(environment.bucket))
+        assert await ended(environment) == "SUCCEEDED"
+        sending = await collector.one("send llm-jobs")
+        job = await collector.one("process job")
+        job_received = logged(environment.log_folder, "job_received")
+        claim = logged(environment.log_folder, "job_published")
 
     [event] = [span for span in collector.spans if span.span_id == sending.parent_id]
     assert event.name == "process flow_run event"
@@ -181,6 +202,56 @@ async def test_one_trace_leads_from_the_event_to_the_model_call_and_the_last_com
     assert CANARY.encode() not in collector.received
 
 
+@pytest.mark.emulators
+async def test_one_trace_leads_from_the_sweep_to_a_call_in_the_background_and_its_answer(
+    tmp_path: Path,
+) -> None:
+    collector = Collector()
+    # Eventarc refuses an event of this size, so the sweep is the one to find the step.
+    large = {"notes": "x" * (EVENT_LIMIT_BYTES + 1)}
+    async with traced_environment(
+        collector, tmp_path, GEMINI_API="interactions"
+    ) as environment:
+        await seed(environment, scenario(environment.bucket, **large))
+        assert await ended(environment) == "SUCCEEDED"
+        sending = await collector.one("send llm-jobs")
+        job = await collector.one("process job")
+        claim = logged(environment.log_folder, "job_published")
+        sweep = await collector.spanning(sending.parent_id)
+
+    assert (sweep.name, sweep.parent_id) == ("sweep", "")
+    assert (sweep.service, job.service) == (
+        "worker_llm_client.dispatcher",
+        "worker_llm_client.executor",
+    )
+    assert sweep.attributes["worker.sweep.claimed"] == "1"
+    assert {"run_query flow_runs", "run_query llm_jobs"} <= _children(collector.spans, sweep)
+    assert "commit flow_runs,llm_jobs" in _children(collector.spans, sweep)
+    assert claim["logging.googleapis.com/spanId"] == sweep.span_id
+    assert (job.parent_id, job.trace_id) == (sending.span_id, sweep.trace_id)
+    check_background_spans([span for span in collector.spans if span.parent_id == job.span_id])
+    assert CANARY.encode() not in collector.received
+
+
+def check_background_spans(of_job: Sequence[Span]) -> None:
+    calls = [span for span in of_job if "gen_ai.operation.name" in span.attributes]
+    begun, *looks, deleted = calls
+    answer = looks[-1]
+    assert begun.name == f"generate_content {begun.attributes['gen_ai.request.model']}"
+    assert {look.name for look in looks} == {"fetch_answer"}
+    assert deleted.name == "delete_answer"
+    assert len({call.attributes["gen_ai.response.id"] for call in calls}) == 1
+    assert {call.attributes["worker.background"] for call in calls} == {"True"}
+    assert {call.attributes["gen_ai.provider.name"] for call in calls} == {"gcp.gemini"}
+    assert {look.attributes["worker.call_state"] for look in looks[:-1]} <= {"running"}
+    assert answer.attributes["worker.call_state"] == "answered"
+    # Tokens are counted once.
+    counted = [call for call in calls if "gen_ai.usage.input_tokens" in call.attributes]
+    assert counted == [answer]
+    assert int(answer.attributes["gen_ai.usage.output_tokens"]) > 0
+    assert "STOP" in answer.attributes["gen_ai.response.finish_reasons"]
+
+
 def check_model_span(call: Span) -> None:
     attributes = dict(call.attributes)
     assert attributes["gen_ai.operation.name"] == "generate_content"
@@ -195,9 +266,11 @@ def _children(spans: Sequence[Span], parent: Span) -> set[str]:
     return {span.name for span in spans if span.parent_id == parent.span_id}
 
 
-@pytest.mark.parametrize("stage", ["dispatcher", "executor"])
-def test_without_an_endpoint_nothing_of_the_sdk_is_loaded(stage: str) -> None:
-    loaded = "[name for name in sys.modules if name.startswith('opentelemetry')]"
+TRACING = ("opentelemetry.sdk", "opentelemetry.exporter", "shared.adapters.tracing")
+
+
+def loaded_by(stage: str, *, absent: Sequence[str] = ()) -> Sequence[str]:
+    """The modules of a function that has started, where these cannot be imported."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
         "GCP_PROJECT": "p",
@@ -206,11 +279,24 @@ def test_without_an_endpoint_nothing_of_the_sdk_is_loaded(stage: str) -> None:
         "DEAD_LETTER_TOPIC": "dead",
         "GEMINI_API_KEY": "k",
     }
-    script = f"import json, sys, {stage}.main; print(json.dumps({loaded}))"
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({list(absent)!r}))
+import {stage}.main
+print(*sorted(name for name, module in sys.modules.items() if module))
+"""
     ran = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environ
     )
+    return ran.stdout.split()
 
-    names = json.loads(ran.stdout)
-    assert not [name for name in names if name.startswith("opentelemetry.sdk")]
-    assert not [name for name in names if name.startswith("opentelemetry.exporter")]
+
+@pytest.mark.parametrize("stage", ["dispatcher", "executor"])
+def test_without_an_endpoint_a_function_starts_as_if_there_were_no_tracing(stage: str) -> None:
+    with_tracing = loaded_by(stage)
+    without = loaded_by(stage, absent=[*TRACING, f"{stage}.traced"])
+
+    assert f"{stage}.main" in with_tracing
+    # What is loaded is what a start takes its time for: the very same modules.
+    assert with_tracing == without
+    assert not [name for name in with_tracing if name.startswith(TRACING)]

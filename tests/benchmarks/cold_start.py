@@ -54,9 +54,14 @@ def measure_cold_starts(rounds: int) -> Mapping[str, ColdStart]:
 
 
 def _imported(module: str) -> tuple[float, float]:
+    return run_timed(_IMPORT.format(module=module))
+
+
+def run_timed(script: str) -> tuple[float, float]:
+    """Seconds and MiB of a new interpreter that runs the script, which prints its KiB."""
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", _IMPORT.format(module=module)],
+        [sys.executable, "-c", script],
         env={**os.environ, **_SETTINGS},
         cwd=REPOSITORY,
         check=True,

@@ -51,7 +51,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_the_status_says_whether_something_was_left_and_the_body_what_was_done(
     monkeypatch: pytest.MonkeyPatch, report: SweepReport, status: int
 ) -> None:
-    monkeypatch.setattr(wiring, "sweep", lambda: Swept(report))
+    monkeypatch.setattr(wiring, "sweeper", lambda: Swept(report).run)
     make_app: Any = create_asgi_app
     app = make_app("sweep", str(REPOSITORY / "dispatcher/main.py"))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.local.ports import free_port
-from shared.adapters.tracing import TracedDocuments, TracedQueue, Tracing, traceparent
+from shared.adapters.tracing import TracedDocuments, TracedQueue, Tracing, trace_context
 from shared.domain.documents import DocumentRef
 from shared.domain.messages import OutgoingMessage
 from shared.domain.trace import parse_traceparent, trace_of_event
@@ -76,12 +76,11 @@ async def test_a_collector_that_is_not_there_changes_nothing_of_the_work(
             [OutgoingMessage(data=b"x", attributes={"runId": "r", "traceparent": "old"})],
             timeout_seconds=1,
         )
-        own = parse_traceparent(traceparent(span))
+        own = trace_context(span)
 
     [message] = queue.sent
     sent = parse_traceparent(message.attributes["traceparent"])
     assert message.attributes["runId"] == "r"
-    assert own is not None
     assert sent is not None
     # The event's own trace, however often it is delivered; a span of its own each time.
     assert own.trace_id == sent.trace_id == known.trace_id
@@ -99,9 +98,8 @@ async def test_a_failure_goes_through_as_it_is(tracing: Tracing) -> None:
 async def test_work_that_another_span_caused_stays_in_its_trace(tracing: Tracing) -> None:
     parent = parse_traceparent("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
     async with tracing.root("work", parent, begins=False, attributes={}) as span:
-        own = parse_traceparent(traceparent(span))
+        own = trace_context(span)
 
     assert parent is not None
-    assert own is not None
     assert (own.trace_id, own.sampled) == (parent.trace_id, True)
     assert own.span_id != parent.span_id
