@@ -100,7 +100,8 @@ class BackgroundCalls:
 
         Raises:
             AnswerPending: it is not there by `give_back_at`, on the monotonic clock.
-            StepError: it will never be there; the call is forgotten.
+            StepError: it will never be there; the call is forgotten, or Firestore did not
+                answer.
             LeaseLost: another holder has the job.
         """
         while True:
@@ -166,6 +167,8 @@ class BackgroundCalls:
     async def _give_up(
         self, call: BackgroundCall, error: StepError, work: Invocation, *, ended: bool
     ) -> NoReturn:
+        # Under the lease, and first: another holder would wait for what is deleted here.
+        await work.held.update(JobRecord.lose_answer)
         await self.forget(call, work.log, ended=ended)
         raise error
 

@@ -54,14 +54,15 @@ class Ending:
         if isinstance(outcome, Failed) and self._may_try_again(outcome.error, record):
             await self._release(outcome.error, work)
             return HTTPStatus.SERVICE_UNAVAILABLE
-        await self.forget_call(record, work.log, ended=True)
         await self.finalizer.finish(outcome, work.run, work.held, work.deadline, work.log)
+        await self.forget_call(record, work.log, ended=True)
         return HTTPStatus.NO_CONTENT
 
     async def forget_call(self, record: JobRecord, log: EventLogger, *, ended: bool) -> None:
-        """Have the provider delete what it keeps of the job's call, now that nobody needs it.
+        """Have the provider delete what it keeps of a closed job's call: nobody needs it now.
 
-        Before the record is closed: should we die here, the record still knows the id.
+        Sooner, another holder may still wait for the answer, and would pay for a second one.
+        Should we die here, the record still names the call, and its message comes again.
         """
         if record.interaction is not None and self.background is not None:
             await self.background.forget(record.interaction, log, ended=ended)

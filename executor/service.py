@@ -142,6 +142,8 @@ class Executor:
         match decision:
             case Ignore(reason=reason):
                 log.info(Event.JOB_NOOP, reason=reason)
+                if reason is Idle.ALREADY_FINAL:
+                    await self._ending.forget_call(view.record, log, ended=False)
                 return HTTPStatus.NO_CONTENT
             case Defer(not_before=not_before):
                 log.info(Event.JOB_DEFERRED, notBefore=not_before)
@@ -233,19 +235,20 @@ class Executor:
             if report is not None
             else Failed(error=exhausted(view.record))
         )
-        await self._ending.forget_call(view.record, log, ended=False)
         try:
             await self._finalizer.finish(outcome, run, job, deadline, log, leased=False)
         except LeaseLost:
             log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
+        else:
+            await self._ending.forget_call(view.record, log, ended=False)
         return HTTPStatus.NO_CONTENT
 
     async def _abandon(self, view: _View, log: EventLogger) -> None:
-        await self._ending.forget_call(view.record, log, ended=False)
         try:
             await self._held(view).update(self._finalizer.abandoned)
         except LeaseLost:
             return  # Changed by somebody else meanwhile, who then answers for it.
+        await self._ending.forget_call(view.record, log, ended=False)
 
     def _held(self, view: _View) -> HeldJob:
         return HeldJob(

@@ -60,6 +60,8 @@ async def kill_at(point: Point, environ: Mapping[str, str], folder: Path) -> Aft
     async with kill_stage(folder, environ) as stage:
         killed = await stage.deliver_and_kill(point)
         await stage.deliver_until_closed()
+        # Whoever was killed acknowledged nothing: after the end the message comes once more.
+        await stage.deliver()
         ended = await stage.ended(stage.gemini.calls)
         return Aftermath(
             step=ended.step,

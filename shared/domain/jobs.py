@@ -126,7 +126,8 @@ class JobRecord:
     call_open: bool = False
     #: The one repair call of this claim was booked.
     repair_used: bool = False
-    #: The last booked call, once it has begun in the background and until it is settled.
+    #: The last booked call, once it has begun in the background and until it is settled. A
+    #: closed record still names it: its message is acknowledged once the provider forgot it.
     interaction: BackgroundCall | None = None
     #: How often the sweep woke the job since its last lease.
     wakes: int = 0
@@ -313,7 +314,6 @@ class JobRecord:
             state=advance_job(self.state, move),
             lease=None,
             call_open=False,
-            interaction=None,
             not_before=None,
             wake_at=None,
             last_error=error or self.last_error,

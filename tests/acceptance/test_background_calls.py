@@ -22,6 +22,7 @@ from executor.service import Executor
 from infra.local.gemini.faults import FaultKind, FaultRule
 from shared.domain.artifacts import GcsUri
 from shared.domain.documents import Update
+from shared.domain.errors import GeminiRequestFailed
 from shared.domain.flow_run import step_field
 from shared.domain.jobs import JobState
 from tests.kill_stage import KillStage, kill_stage
@@ -47,7 +48,6 @@ async def succeeded_with(stage: KillStage, calls: int) -> None:
     assert (step["status"], record.state) == ("SUCCEEDED", JobState.SUCCEEDED)
     assert stage.billed_calls == calls
     assert stage.gemini.interactions.kept == {}
-    assert record.interaction is None
 
 
 async def test_a_step_makes_one_call_and_leaves_nothing_at_the_provider(tmp_path: Path) -> None:
@@ -144,6 +144,42 @@ async def test_a_forgotten_call_is_an_unknown_outcome_where_one_call_is_the_most
 
         assert (await stage.step())["error"]["code"] == "CALL_OUTCOME_UNKNOWN"
         assert stage.billed_calls == 1
+
+
+async def test_a_call_that_outlived_its_step_is_deleted_by_the_next_delivery(
+    tmp_path: Path,
+) -> None:
+    """So it is when the process dies between finalizing and deleting."""
+    async with kill_stage(tmp_path, BACKGROUND) as stage:
+        executor = stage.process()
+        assert executor.background is not None
+        forgetful = replace(
+            executor.background, model=Forgetful(inner=executor.background.model)
+        )
+        await stage.deliver(replace(executor, background=forgetful))
+        assert len(stage.gemini.interactions.kept) == 1
+        assert (await stage.record()).closed
+
+        await stage.deliver()
+
+        assert stage.gemini.interactions.kept == {}
+        await succeeded_with(stage, calls=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Forgetful:
+    """A BackgroundModel that deletes nothing."""
+
+    inner: BackgroundModel
+
+    async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
+        return await self.inner.begin(request, timeout_seconds=timeout_seconds)
+
+    async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
+        return await self.inner.fetch(call_id, timeout_seconds=timeout_seconds)
+
+    async def forget(self, call_id: str, **how: Any) -> None:
+        raise GeminiRequestFailed("not today")
 
 
 async def test_an_answer_to_other_inputs_is_not_taken(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ async def test_a_kill_costs_what_the_table_says(
     assert error.get("code") == cost.code
     status = "FAILED" if cost.code else "SUCCEEDED"
     assert aftermath.step["status"] == aftermath.record["state"] == status
-    assert "interaction" not in aftermath.record
 
 
 def test_the_page_of_the_table_is_up_to_date() -> None:

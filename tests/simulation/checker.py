@@ -12,7 +12,7 @@ from shared.domain.documents import DocumentRef
 from shared.domain.messages import OutgoingMessage
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
-from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, StepKey
+from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, Recorded, StepKey
 from tests.simulation.model import CANARY, marker_of
 from tests.simulation.process import DIED, REQUEST, Process, Request
 from tests.simulation.promises import (
@@ -123,7 +123,8 @@ class Checker:
             )
         interaction, lease = job.new.get("interaction"), job.new.get("lease")
         if interaction:
-            claim.recorded.add(interaction["id"])
+            seen = Recorded(request=request, at_seconds=self.world.loop.time())
+            claim.recorded.setdefault(interaction["id"], seen)
         if lease:
             claim.held_until[lease["owner"]] = lease["expiresAt"]
         if job.taken_by is not None:
@@ -193,8 +194,8 @@ class Checker:
                 Promise.NO_CALL_FOR_A_REPORT,
                 f"{claim.key}: attempt {lease.attempt} called although the report stood",
             )
-        for call_id in sorted(claim.recorded):
-            if self.provider and self.provider.has_report(call_id):
+        for call_id, recorded in sorted(claim.recorded.items()):
+            if self.provider and recorded.known_to(lease) and self.provider.has_report(call_id):
                 what = f"{claim.key}: called although the answer of {call_id} could be fetched"
                 self.broken(Promise.NO_CALL_FOR_A_REPORT, what)
 

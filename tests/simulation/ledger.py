@@ -23,6 +23,24 @@ class LeaseTaken:
     at_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """When the id of a call in the background was first written to the job record."""
+
+    request: Request | None
+    at_seconds: float
+
+    def known_to(self, lease: LeaseTaken | None) -> bool:
+        """Whether the holder of the lease wrote it, or read it when it took the lease.
+
+        Of holders with clocks that differ by more than a lease, an earlier one may begin a call
+        beside this one: no provider takes a fencing token.
+        """
+        return lease is not None and (
+            lease.request is self.request or lease.at_seconds > self.at_seconds
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class CallSeen:
     """One model call."""
@@ -45,8 +63,8 @@ class Claim:
     #: Until when each owner's lease was last said to count.
     held_until: dict[str, datetime] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
-    #: The ids of calls in the background that were ever recorded.
-    recorded: set[str] = field(default_factory=set)
+    #: The calls in the background that were ever recorded, by id.
+    recorded: dict[str, Recorded] = field(default_factory=dict)
     #: The highest number of booked calls that was ever stored.
     booked: int = 0
     published: int = 0

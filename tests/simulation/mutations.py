@@ -19,6 +19,7 @@ import dispatcher.service
 import dispatcher.sweep
 import executor.background
 import executor.calling
+import executor.ending
 import executor.lease
 import executor.report_store
 import executor.service
@@ -384,6 +385,17 @@ def _text_in_error(patch: Patch) -> None:
 @_mutation("where a call may be made once only, an unknown outcome is tried again")
 def _unknown_tried_again(patch: Patch) -> None:
     patch.setattr(executor.work.Work, "_check_call_policy", lambda _self, _work: None)
+
+
+@_mutation("the provider's answer is deleted before the outcome is written")
+def _answer_deleted_early(patch: Patch) -> None:
+    original = executor.ending.Ending.end
+
+    async def end(self: Any, outcome: Any, work: Any) -> int:
+        await self.forget_call(work.held.settled, work.log, ended=True)
+        return await original(self, outcome, work)
+
+    patch.setattr(executor.ending.Ending, "end", end)
 
 
 @_mutation("a call that was begun in the background is not fetched by a later attempt")

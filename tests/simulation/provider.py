@@ -24,7 +24,7 @@ from tests.simulation.model import (
     unanswered,
 )
 from tests.simulation.nemesis import Fault, Kind
-from tests.simulation.process import REQUEST, Process, Request
+from tests.simulation.process import Process
 from tests.simulation.world import Call, World
 
 
@@ -42,8 +42,8 @@ class Provider:
     """All of them, by id."""
 
     kept: dict[str, Kept] = field(default_factory=dict)
-    #: What was deleted, and in which request.
-    forgotten: dict[str, tuple[Kept, Request | None]] = field(default_factory=dict)
+    #: What was deleted.
+    forgotten: dict[str, Kept] = field(default_factory=dict)
     _count: int = 0
 
     def keep(self, call: Kept) -> str:
@@ -54,18 +54,9 @@ class Provider:
         return name
 
     def has_report(self, call_id: str) -> bool:
-        """Whether a report can be fetched, now or later, or could but for this very request.
-
-        What another request deleted is gone: of two holders that both believe in their lease,
-        one may delete what the other waits for.
-        """
-        call, deleter = self.forgotten.get(call_id, (self.kept.get(call_id), REQUEST.get()))
-        return (
-            deleter is REQUEST.get()
-            and call is not None
-            and isinstance(call.state, ModelAnswer)
-            and _good(call.state)
-        )
+        """Whether a report can be fetched, now or later, or could have been."""
+        call = self.kept.get(call_id) or self.forgotten.get(call_id)
+        return call is not None and isinstance(call.state, ModelAnswer) and _good(call.state)
 
 
 def _good(answer: ModelAnswer) -> bool:
@@ -140,7 +131,7 @@ class SimulatedBackground:
         async def forget() -> None:
             kept = self.provider.kept.pop(call_id, None)
             if kept is not None:
-                self.provider.forgotten[call_id] = kept, REQUEST.get()
+                self.provider.forgotten[call_id] = kept
 
         await self.world.perform(self._call(Kind.FORGET, call_id, timeout_seconds), forget)
 

@@ -13,7 +13,7 @@ from tests.simulation.explore import (
     shrunk,
     single_faults,
 )
-from tests.simulation.nemesis import Fault, Injected, parse_script
+from tests.simulation.nemesis import APPLICABLE, Fault, Injected, Kind, Odds, parse_script
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
 
@@ -65,6 +65,40 @@ def test_no_single_fault_at_any_operation_breaks_a_promise_or_costs_a_report(
         assert not result.violations, told(case)
         assert injected.fault in _DECISIVE or result.ends == calm, told(case)
         assert result.neglected_seconds <= MOST_NEGLECTED_SECONDS, told(case)
+
+
+@pytest.mark.parametrize("mode", ["background", "background_at_most_once"])
+def test_in_the_background_one_call_is_paid_for_wherever_a_process_dies_after_its_id_is_recorded(
+    mode: str,
+) -> None:
+    case = calm_case("single", mode)
+    operations = simulate(case).operations
+    recorded = operations.index(Kind.COMMIT, operations.index(Kind.BEGIN))
+    deaths = [
+        Injected(number, fault)
+        for number in range(recorded, len(operations))
+        for fault in (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.TERMINATE)
+        if (number, fault) != (recorded, Fault.CRASH_BEFORE)
+        and fault in APPLICABLE[operations[number]]
+    ]
+
+    results = [simulate(replace(case, script=(death,))) for death in deaths]
+
+    assert [result.model_calls for result in results] == [1] * len(deaths)
+    assert not any(result.violations for result in results)
+
+
+@pytest.mark.parametrize("mode", ["background", "background_at_most_once"])
+def test_of_two_holders_in_the_background_none_pays_for_an_answer_that_was_recorded(
+    mode: str,
+) -> None:
+    """Stopped processes, late commits and clocks set back: several believe in their lease."""
+    doubtful = frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_BACK, Fault.CLOCK_FORWARD})
+    odds = Odds(probability=0.2, most=40, allowed=doubtful)
+
+    for seed in range(120):
+        case = Case(seed=seed, scenario="single", odds=odds, call_mode=mode)
+        assert not simulate(case).violations, told(case)
 
 
 @pytest.mark.parametrize("first_seed", range(0, 360, _CHUNK))

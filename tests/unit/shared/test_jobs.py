@@ -168,7 +168,7 @@ def test_a_field_of_another_type_is_refused(name: str, value: Any) -> None:
 CALL = BackgroundCall(id="v1_abc", begun_at=NOW, input_digest="digest")
 
 
-def test_a_background_call_is_known_until_another_is_booked_or_the_job_is_closed() -> None:
+def test_a_background_call_is_known_until_another_is_booked_or_it_is_settled() -> None:
     job = leased().book_llm_call().begin_in_background(CALL)
 
     assert parse_job_record(job_document(job)).interaction == CALL
@@ -177,7 +177,8 @@ def test_a_background_call_is_known_until_another_is_booked_or_the_job_is_closed
     assert job.call_cost_nothing().interaction is None
     lost = job.lose_answer()
     assert (lost.interaction, lost.call_open) == (None, True)
-    assert job.close(JobMove.FAIL, now=NOW, keep_for=MINUTE).interaction is None
+    closed = job.close(JobMove.FAIL, now=NOW, keep_for=MINUTE)
+    assert (closed.interaction, closed.call_open) == (CALL, False)
 
 
 def test_waiting_for_an_answer_counts_as_no_attempt() -> None:
