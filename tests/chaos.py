@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _POLL_SECONDS = 0.2
 _READ_AT_ONCE = 100
 _START_SECONDS = 120.0
 _FORWARD_SECONDS = 60.0
+_PUSHES_AT_MOST = 120
 _ENDED = {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.CANCELLED}
 
 
@@ -85,6 +87,56 @@ class Pushes:
                 yield url
                 for copy in self._copies:
                     copy.cancel()
+
+
+@dataclass(slots=True, kw_only=True)
+class WidePushes(Pushes):
+    """Pushes many messages at once, each until it is accepted.
+
+    The emulator opens two requests at a time, Pub/Sub as many as are answered well.
+    """
+
+    at_once: int = 1_000
+
+    @asynccontextmanager
+    async def detour(self, target_url: str) -> AsyncIterator[str]:
+        """Run between the emulator and this URL."""
+        limits = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
+        places = asyncio.Semaphore(self.at_once)
+        async with httpx2.AsyncClient(trust_env=False, timeout=None, limits=limits) as client:
+
+            async def pushed(body: bytes) -> bool:
+                async with places:
+                    self.in_flight += 1
+                    try:
+                        return (await client.post(target_url, content=body)).is_success
+                    except httpx2.TransportError:
+                        return False
+                    finally:
+                        self.in_flight -= 1
+
+            async def accepted(body: bytes) -> None:
+                for _ in range(_PUSHES_AT_MOST):
+                    if await pushed(body):
+                        return
+                    await asyncio.sleep(1)
+
+            async def push(request: Request) -> Response:
+                body = await request.body()
+                self.passed_on += 1
+                twice = self.chance.random() < self.duplicate
+                self.duplicated += twice
+                for _ in range(1 + twice):
+                    delivery = asyncio.create_task(accepted(body))
+                    self._copies.add(delivery)
+                    delivery.add_done_callback(self._copies.discard)
+                return Response(status_code=204)
+
+            app = Starlette(routes=[Route("/", push, methods=["POST"])])
+            async with serve(app, name="push detour") as url:
+                yield url
+                for delivery in self._copies:
+                    delivery.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,20 +220,30 @@ class ChaosSite:
         return [(run_id, f"report_{number}") for number in range(steps)]
 
     async def all_ended(
-        self, steps: Sequence[tuple[str, str]], *, within_seconds: float
+        self,
+        steps: Sequence[tuple[str, str]],
+        *,
+        within_seconds: float,
+        told: Callable[[int], None] = lambda _: None,
     ) -> list[Ended]:
-        """The steps once all of them have ended and all their jobs are closed."""
-        try:
-            async with asyncio.timeout(within_seconds):
-                while True:
-                    found = await self._look(steps)
-                    if all(each.over for each in found):
-                        return found
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            found = await self._look(steps)
-            open_steps = [each for each in found if not each.over]
-            raise AssertionError(f"still open: {open_steps[:3]} of {len(open_steps)}") from None
+        """The steps once all of them have ended and all their jobs are closed.
+
+        `told` hears after every look how many have.
+        """
+        ended: dict[tuple[str, str], Ended] = {}
+        left: Sequence[tuple[str, str]] = steps
+        ends_at = time.monotonic() + within_seconds
+        while left:
+            found = await self._look(left)
+            ended |= {(each.run_id, each.step_id): each for each in found if each.over}
+            told(len(ended))
+            left = [step for step in left if step not in ended]
+            if left and time.monotonic() > ends_at:
+                still = [each for each in found if not each.over]
+                raise AssertionError(f"still open: {still[:3]} of {len(still)}")
+            # Looking at thousands of documents is work for the emulator, too.
+            await asyncio.sleep(_POLL_SECONDS * (1 + len(left) / _READ_AT_ONCE))
+        return [ended[step] for step in steps]
 
     async def _look(self, steps: Sequence[tuple[str, str]]) -> list[Ended]:
         found: list[Ended] = []
@@ -243,6 +305,7 @@ async def chaos_site(
     sweep_every_seconds: float = 1.0,
     chance: random.Random | None = None,
     pushes: Pushes | None = None,
+    say: Callable[[str], object] = print,
 ) -> AsyncIterator[ChaosSite]:
     """Run everything on the emulators, with short leases, and functions that come back.
 
@@ -264,7 +327,7 @@ async def chaos_site(
     async with (
         serve(gemini_wrapper(gemini), name="Gemini stand-in") as url,
         local_environment(
-            embedded=False, data_dir=root, say=print, gemini_url=url, tuning=tuning
+            embedded=False, data_dir=root, say=say, gemini_url=url, tuning=tuning
         ) as environment,
     ):
         documents = [

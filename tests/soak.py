@@ -22,7 +22,7 @@ from infra.local.gemini.faults import FaultKind
 from infra.local.gemini.faults import FaultRule as ModelFault
 from infra.local.storage_faults import FaultKind as StorageFaultKind
 from infra.local.storage_faults import FaultRule as StorageFault
-from tests.chaos import ChaosSite, Ended, chaos_site, run_ids
+from tests.chaos import ChaosSite, Ended, WidePushes, chaos_site, run_ids
 
 MODEL_FAULTS = (
     FaultKind.STATUS,
@@ -38,6 +38,10 @@ SETTINGS = {
     "FINALIZE_BUDGET_SECONDS": "6",
     "INVOCATION_TIMEOUT_SECONDS": "30",
 }
+#: What two executor instances of production are given at a time by default (`executor.concurrency`
+#: in Terraform).
+PUSHES_AT_ONCE = 8
+_SAY_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +95,13 @@ async def soak(root: Path, trouble: Trouble, *, within_seconds: float) -> Toll:
         storage.append(app)
         return app
 
-    async with chaos_site(root, settings=SETTINGS, storage_wrapper=keep, chance=chance) as site:
+    async with chaos_site(
+        root,
+        settings=SETTINGS,
+        storage_wrapper=keep,
+        pushes=WidePushes(chance=chance, at_once=PUSHES_AT_ONCE),
+        say=_ignore,
+    ) as site:
         site.instruments.relay.disturbance.duplicate = trouble.duplicates
         site.pushes.duplicate = trouble.duplicates
         begun = time.monotonic()
@@ -99,7 +109,9 @@ async def soak(root: Path, trouble: Trouble, *, within_seconds: float) -> Toll:
             steps, faults = await _seeded(site, trouble, chance)
             losses = [run for run, _ in steps if chance.random() < trouble.lost_uploads]
             storage[0].state.faults.add(_lost_upload(run) for run in losses)  # type: ignore[attr-defined]
-            ended = await site.all_ended(steps, within_seconds=within_seconds)
+            ended = await site.all_ended(
+                steps, within_seconds=within_seconds, told=_Progress(site, killed, begun)
+            )
         return _toll(site, ended, killed, time.monotonic() - begun, faults, len(losses))
 
 
@@ -119,6 +131,10 @@ async def _seeded(
     return steps, faults
 
 
+def _ignore(_line: str) -> None:
+    """Of thousands of refused deliveries nobody reads each one."""
+
+
 def _lost_upload(run_id: str) -> StorageFault:
     return StorageFault(
         kind=StorageFaultKind.DROP_RESPONSE_AFTER_COMMIT, method="POST", name_contains=run_id
@@ -129,6 +145,26 @@ def _lost_upload(run_id: str) -> StorageFault:
 class _Killed:
     kills: int = 0
     interrupted: int = 0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Says every few seconds how far it is, so that slow can be told from stuck."""
+
+    site: ChaosSite
+    killed: _Killed
+    begun: float
+    _said: float = 0.0
+
+    def __call__(self, ended: int) -> None:
+        now = time.monotonic() - self.begun
+        if now - self._said < _SAY_EVERY_SECONDS:
+            return
+        self._said = now
+        sys.stderr.write(
+            f"{now:5.0f} s: {ended} steps ended, {self.site.model_calls} model calls, "
+            f"{self.site.pushes.in_flight} pushes in flight, {self.killed.kills} kills\n"
+        )
 
 
 @asynccontextmanager

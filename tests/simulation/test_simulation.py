@@ -68,7 +68,7 @@ def test_no_single_fault_at_any_operation_breaks_a_promise_or_costs_a_report(
 
 
 @pytest.mark.parametrize("mode", ["background", "background_at_most_once"])
-def test_in_the_background_one_call_is_paid_for_wherever_a_process_dies_after_its_id_is_recorded(
+def test_no_death_after_the_id_of_a_background_call_is_recorded_costs_a_second_one(
     mode: str,
 ) -> None:
     case = calm_case("single", mode)

@@ -1,73 +1,31 @@
 """This worker on the emulators, with dispatcher, executor and sweep, as a contestant."""
 
-import asyncio
 import random
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from infra.local.cloud_events import CloudEventMessage
 from infra.local.embedded.queue import QueuedMessage, push_body
 from infra.local.ports import LOOPBACK
-from infra.local.serve import serve
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.messages import JobMessage
 from tests.benchmarks.rivals.events import recorded
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
-from tests.chaos import ChaosSite, Pushes, chaos_site
+from tests.chaos import ChaosSite, WidePushes, chaos_site
 
 _STEP = "report_0"
 _SUBSCRIPTION = "projects/local/subscriptions/jobs"
 _SECONDS = 60.0
-_PUSHES_AT_MOST = 120
 #: Short, and yet longer than a busy machine stalls: a lease lost in a stall would count as a
 #: fault that nobody meant.
 _LEASES = {"LEASE_SECONDS": "10", "LEASE_RENEW_SECONDS": "3"}
-
-
-@dataclass(slots=True, kw_only=True)
-class WidePushes(Pushes):
-    """Pushes all messages at once, each until it is accepted.
-
-    The emulator opens two requests at a time, Pub/Sub as many as are answered well.
-    """
-
-    @asynccontextmanager
-    async def detour(self, target_url: str) -> AsyncIterator[str]:
-        """Run between the emulator and this URL."""
-        limits = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
-        async with httpx2.AsyncClient(trust_env=False, timeout=None, limits=limits) as client:
-
-            async def accepted(body: bytes) -> None:
-                for _ in range(_PUSHES_AT_MOST):
-                    with suppress(httpx2.TransportError):
-                        if (await client.post(target_url, content=body)).is_success:
-                            return
-                    await asyncio.sleep(1)
-
-            async def push(request: Request) -> Response:
-                body = await request.body()
-                for _ in range(1 + (self.chance.random() < self.duplicate)):
-                    delivery = asyncio.create_task(accepted(body))
-                    self._copies.add(delivery)
-                    delivery.add_done_callback(self._copies.discard)
-                return Response(status_code=204)
-
-            app = Starlette(routes=[Route("/", push, methods=["POST"])])
-            async with serve(app, name="push detour") as url:
-                yield url
-                for delivery in self._copies:
-                    delivery.cancel()
 
 
 @dataclass(slots=True, kw_only=True)
