@@ -305,7 +305,7 @@ async def chaos_site(
     sweep_every_seconds: float = 1.0,
     chance: random.Random | None = None,
     pushes: Pushes | None = None,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], None] = print,
 ) -> AsyncIterator[ChaosSite]:
     """Run everything on the emulators, with short leases, and functions that come back.
 

@@ -38,8 +38,8 @@ SETTINGS = {
     "FINALIZE_BUDGET_SECONDS": "6",
     "INVOCATION_TIMEOUT_SECONDS": "30",
 }
-#: What two executor instances of production are given at a time by default (`executor.concurrency`
-#: in Terraform).
+#: What two executor instances of production are given at a time (`executor.concurrency` is 4
+#: in Terraform by default).
 PUSHES_AT_ONCE = 8
 _SAY_EVERY_SECONDS = 10.0
 
