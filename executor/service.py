@@ -1,7 +1,7 @@
 """The executor's one use case: a job message in; a report stored, a step finalized."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
@@ -17,6 +17,7 @@ from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proc
 from executor.invocation import Invocation
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.ledger import SpendLedger
+from executor.material import Material, MaterialReader
 from executor.outcome import Failed, Outcome, Succeeded
 from executor.ports import LanguageModel, ObjectStore
 from executor.push import Delivery, PushUnreadable, parse_push
@@ -33,7 +34,6 @@ from shared.domain.errors import (
     StepError,
 )
 from shared.domain.finalize import exhausted
-from shared.domain.identifiers import RunId
 from shared.domain.job_documents import JobRecordInvalid, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord
 from shared.domain.messages import (
@@ -161,10 +161,14 @@ class Executor:
 
     async def _read(self, message: JobMessage) -> _View | None:
         """One batch read; None when the job was never claimed, or is not ours to read."""
-        run_ref = self._run_ref(message.run_id)
+        run_ref = DocumentRef(self.settings.shared.flow_runs, message.run_id)
         hints = [
-            *([self._prompt_ref(message.prompt_id)] if message.prompt_id else []),
-            *([self._schema_ref(message.schema_id)] if message.schema_id else []),
+            DocumentRef(collection, document_id)
+            for collection, document_id in (
+                (self.settings.prompts, message.prompt_id),
+                (self.settings.schemas, message.schema_id),
+            )
+            if document_id
         ]
         refs = [run_ref, job_ref(message.run_id, message.step_id), *hints]
         run, job, *registry = await self.read_documents(refs)
@@ -197,17 +201,22 @@ class Executor:
             and view.record.interaction is None
             and view.record.llm_calls < self.settings.limits.max_llm_calls
         )
-        try:
-            await job.acquire(reserve_call=reserve)
-        except LeaseLost:
-            log.info(Event.JOB_NOOP, reason=Idle.LEASE_HELD)
-            return HTTPStatus.NO_CONTENT
-        log = log.bind(attempt=job.record.attempt)
+        leased_log = log.bind(attempt=job.record.next_attempt)
+        invocation = self._invocation(view, run, job, deadline, leased_log)
+        async with self._material.ahead(invocation) as ahead:
+            try:
+                await job.acquire(reserve_call=reserve)
+            except LeaseLost:
+                log.info(Event.JOB_NOOP, reason=Idle.LEASE_HELD)
+                return HTTPStatus.NO_CONTENT
+            return await self._work(invocation, ahead)
+
+    async def _work(self, invocation: Invocation, ahead: Awaitable[Material] | None) -> int:
+        job, log = invocation.held, invocation.log
         log.info(Event.LEASE_ACQUIRED, claimId=job.record.claim_id)
-        invocation = self._invocation(view, run, job, deadline, log)
         try:
             outcome = await supervised(
-                self._worker.make_report(invocation),
+                self._worker.make_report(invocation, ahead),
                 held=job,
                 renew_every=self.settings.limits.renew_every,
                 draining=self.draining,
@@ -285,7 +294,6 @@ class Executor:
     @property
     def _worker(self) -> Work:
         return Work(
-            objects=self.objects,
             caller=ModelCaller(
                 model=self.model,
                 background=self.background,
@@ -294,13 +302,18 @@ class Executor:
                 random=self.random,
                 charges=Charges(ledger=self._ledger),
             ),
-            inputs=InputReader(
-                clock=self.clock, settings=self.settings, read_documents=self.read_documents
-            ),
+            material=self._material,
             reports=ReportStore(objects=self.objects),
             clock=self.clock,
             settings=self.settings,
         )
+
+    @property
+    def _material(self) -> MaterialReader:
+        inputs = InputReader(
+            clock=self.clock, settings=self.settings, read_documents=self.read_documents
+        )
+        return MaterialReader(objects=self.objects, inputs=inputs, settings=self.settings)
 
     @property
     def _finalizer(self) -> Finalizer:
@@ -325,15 +338,6 @@ class Executor:
             prices=self.settings.prices,
             ceilings=self.settings.ceilings,
         )
-
-    def _run_ref(self, run_id: RunId) -> DocumentRef:
-        return DocumentRef(self.settings.shared.flow_runs, run_id)
-
-    def _prompt_ref(self, prompt_id: str) -> DocumentRef:
-        return DocumentRef(self.settings.prompts, prompt_id)
-
-    def _schema_ref(self, schema_id: str) -> DocumentRef:
-        return DocumentRef(self.settings.schemas, schema_id)
 
 
 def _known_of_run(run: Snapshot | None, step_id: str) -> dict[str, str]:

@@ -1,15 +1,15 @@
 """From a leased job to a stored report."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from executor.calling import ModelCaller
-from executor.context import Context, ContextReader
-from executor.inputs import InputReader, StepInputs
+from executor.inputs import StepInputs
 from executor.invocation import Invocation
+from executor.material import Material, MaterialReader
 from executor.outcome import StoredReport, Succeeded
-from executor.ports import ModelAnswer, ModelRequest, ObjectStore
+from executor.ports import ModelAnswer, ModelRequest
 from executor.prompt import build_user_message
 from executor.receipt import Receipt, make_receipt
 from executor.repair import repair_request, repairable
@@ -28,8 +28,6 @@ from shared.domain.times import rfc3339
 from shared.events import Event
 from shared.ports import Clock
 
-_READ_SECONDS = 60.0
-
 
 class WorkFailed(Exception):
     """The work ended with an error; keeps the answer that was paid for, if there was one."""
@@ -44,15 +42,20 @@ class WorkFailed(Exception):
 class Work:
     """Makes reports."""
 
-    objects: ObjectStore
     caller: ModelCaller
-    inputs: InputReader
+    material: MaterialReader
     reports: ReportStore
     clock: Clock
     settings: ExecutorSettings
 
-    async def make_report(self, work: Invocation) -> Succeeded:
+    async def make_report(
+        self, work: Invocation, ahead: Awaitable[Material] | None
+    ) -> Succeeded:
         """Store the step's report, calling the model unless it stands already.
+
+        Args:
+            work: the leased job.
+            ahead: the material, where it is being read already.
 
         Raises:
             WorkFailed: with the step's error.
@@ -64,15 +67,14 @@ class Work:
                 found = await self.recovered(work)
                 if found is not None:
                     return Succeeded(report=found, answer=None)
-            inputs = await self.inputs.read(work)
-            context = await self._context(inputs, work)
-            receipt = _receipt(inputs, context, work)
+            material = await (ahead or self.material.read(work))
+            inputs, receipt = material.inputs, _receipt(material, work)
             if work.held.record.may_have_artifact:
                 found = await self.reports.with_digest(inputs.uri, receipt.digest, work)
                 if found is not None:
                     return Succeeded(report=found, answer=None)
             self._check_call_policy(work)
-            request = _request(inputs, context, work)
+            request = _request(material, work)
         except StepError as error:
             raise WorkFailed(error, None) from None
         return await self._paid(request, inputs, receipt, work)
@@ -83,7 +85,7 @@ class Work:
         Raises:
             StepError: the place cannot be known, or Cloud Storage did not answer.
         """
-        return await self.reports.of_this_claim(self.inputs.place(work), work)
+        return await self.reports.of_this_claim(self.material.inputs.place(work), work)
 
     async def _paid(
         self, request: ModelRequest, inputs: StepInputs, receipt: Receipt, work: Invocation
@@ -126,20 +128,6 @@ class Work:
         work.log.info(Event.STRUCTURED_OUTPUT_REPAIR_ATTEMPT_FINISHED)
         return repaired
 
-    async def _context(self, inputs: StepInputs, work: Invocation) -> Context:
-        reader = ContextReader(
-            objects=self.objects,
-            limits=self.settings.limits,
-            buckets=self.settings.context_buckets,
-            log=work.log,
-        )
-        work.log.debug(Event.CONTEXT_RESOLVE_STARTED)
-        context = await reader.read(
-            inputs.sources, timeout_seconds=work.seconds_for(_READ_SECONDS)
-        )
-        work.log.info(Event.CONTEXT_RESOLVE_FINISHED, objects=len(context.digests))
-        return context
-
     def _check_call_policy(self, work: Invocation) -> None:
         """Refuse a second call where the outcome of the first is not known."""
         lost = work.held.lost_call and self.caller.resumable(work.held.settled) is None
@@ -173,19 +161,21 @@ class Work:
         )
 
 
-def _receipt(inputs: StepInputs, context: Context, work: Invocation) -> Receipt:
+def _receipt(material: Material, work: Invocation) -> Receipt:
+    inputs = material.inputs
     receipt = make_receipt(
         prompt_id=inputs.prompt_id,
         prompt=inputs.prompt,
         schema_sha256=inputs.schema.sha256,
         profile=inputs.profile,
-        objects=context.digests,
+        objects=material.context.digests,
     )
     work.held.note(lambda job: job.note_inputs(receipt.digest))
     return receipt
 
 
-def _request(inputs: StepInputs, context: Context, work: Invocation) -> ModelRequest:
+def _request(material: Material, work: Invocation) -> ModelRequest:
+    inputs, context = material.inputs, material.context
     text = build_user_message(
         user_prompt=inputs.prompt.user_prompt,
         timeframe=inputs.timeframe,

@@ -181,10 +181,15 @@ class JobRecord:
             operator_acts=self.operator_acts,
         )
 
+    @property
+    def next_attempt(self) -> int:
+        """The number of the attempt that the next lease begins."""
+        return self.attempt + 1
+
     def take_lease(self, *, owner: str, now: datetime, lease_for: timedelta) -> "JobRecord":
         """The record with one more attempt, held by `owner`."""
         expires_at = now + lease_for
-        attempt = Attempt(number=self.attempt + 1, started_at=now)
+        attempt = Attempt(number=self.next_attempt, started_at=now)
         return replace(
             self,
             state=advance_job(self.state, JobMove.LEASE),
