@@ -170,7 +170,9 @@ def _receipt(material: Material, work: Invocation) -> Receipt:
         profile=inputs.profile,
         objects=material.context.digests,
     )
-    work.held.note(lambda job: job.note_inputs(receipt.digest))
+    # Hashed once: notes are applied again whenever the record is looked at.
+    digest = receipt.digest
+    work.held.note(lambda job: job.note_inputs(digest))
     return receipt
 
 
