@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor.ports import ModelRequest
+from infra.ops.dead_letter import DeadLetter
 from shared.domain.artifacts import GcsUri, parse_gcs_uri
 from shared.domain.documents import DocumentRef
-from shared.domain.messages import OutgoingMessage
+from shared.domain.messages import REPLAY_OF, OutgoingMessage
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
 from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, Recorded, StepKey
 from tests.simulation.model import CANARY, marker_of
-from tests.simulation.process import DIED, REQUEST, Process, Request
+from tests.simulation.process import DIED, OPERATOR, REQUEST, Process, Request
 from tests.simulation.promises import (
+    CLOSED,
     JobChange,
     Promise,
     Violation,
+    act_on_job_violations,
+    act_violations,
     job_violations,
     leased,
     owner_of,
@@ -47,6 +51,8 @@ class Checker:
     provider: Provider | None
     ledger: Ledger = field(default_factory=Ledger)
     violations: list[Violation] = field(default_factory=list)
+    #: The claims whose dead letters were published again.
+    _replayed: set[tuple[StepKey, str]] = field(default_factory=set)
     _events_under_way: Counter[str] = field(default_factory=Counter)
 
     def broken(self, promise: Promise, what: str) -> None:
@@ -62,13 +68,37 @@ class Checker:
         if who is None:
             return
         jobs = [_job_change(change) for change in changes if change.ref.collection == JOBS]
+        operated = who.name.startswith(OPERATOR)
         for job in jobs:
-            self._job_written(who, job)
+            (self._job_acted_on if operated else self._job_written)(who, job)
         for change in changes:
             if change.ref.collection == FLOW_RUNS:
-                self._run_written(change, jobs)
+                (self._run_acted_on if operated else self._run_written)(change, jobs)
             if change.new is not None and CANARY in repr(change.new.fields):
                 self.broken(Promise.NOTHING_LEAKS, f"{change.ref} repeats what is secret")
+
+    def _job_acted_on(self, who: Process, job: JobChange) -> None:
+        for violation in act_on_job_violations(job, who.latest()):
+            self._found(violation)
+
+    def _run_acted_on(self, change: Change, jobs: Sequence[JobChange]) -> None:
+        by_step = {job.new["stepId"]: job for job in jobs}
+        for violation in act_violations(change.old, change.new, by_step):
+            self._found(violation)
+
+    def letter_acknowledged(self, letter: DeadLetter) -> None:
+        """See `letters.LetterWitness`: done with only when its job is cared for."""
+        ids = letter.attributes
+        key = StepKey(f"{ids['runId']}~{ids['stepId']}")
+        run = self.records.present(DocumentRef(FLOW_RUNS, ids["runId"]))
+        job = self._job(ids["runId"], ids["stepId"])
+        if run is None or job is None or job["claimId"] != ids["claimId"]:
+            return
+        running = run.fields["steps"][ids["stepId"]]["status"] == "RUNNING"
+        replayed = (key, ids["claimId"]) in self._replayed
+        if running and job["state"] not in CLOSED and not replayed:
+            what = f"{key}: a dead letter was acknowledged, and its job not published again"
+            self.broken(Promise.EVERYTHING_ENDS, what)
 
     def _run_written(self, change: Change, jobs: Sequence[JobChange]) -> None:
         by_step = {job.new["stepId"]: job for job in jobs}
@@ -210,6 +240,8 @@ class Checker:
                 self.broken(Promise.CALL_UNDER_LEASE, what)
                 continue
             claim.published += 1
+            if REPLAY_OF in ids:
+                self._replayed.add((key, ids["claimId"]))
             if CANARY.encode() in message.data:
                 self.broken(Promise.NOTHING_LEAKS, f"a message of {key} repeats it")
 

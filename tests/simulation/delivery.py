@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -111,6 +111,9 @@ class Platform:
         usual = self.world.nemesis.latency()
         if fault is Fault.LOST:
             return
+        if fault is Fault.DEAD_LETTERED:
+            delivery.give_up()
+            return
         if fault is Fault.DELAYED:
             usual = draw.uniform(*_DELAY_SECONDS)
             self.world.disturbed(for_seconds=usual)
@@ -199,7 +202,7 @@ class Topic:
     platform: Platform
     executors: Stage
     witness: Witness
-    dead_letters: list[OutgoingMessage] = field(default_factory=list)
+    dead_letters: MessageStore
     _count: int = 0
 
     def take(self, messages: Sequence[OutgoingMessage]) -> None:
@@ -232,20 +235,9 @@ class Topic:
                     queued, "projects/s/subscriptions/s", attempt
                 ),
                 settled=settled,
-                give_up=lambda: self.dead_letters.append(message),
+                give_up=lambda: self.dead_letters.take([message]),
             ),
         )
-
-
-@dataclass(slots=True, kw_only=True)
-class DeadLetters:
-    """The dead-letter topic: it keeps what comes."""
-
-    messages: list[OutgoingMessage] = field(default_factory=list)
-
-    def take(self, messages: Sequence[OutgoingMessage]) -> None:
-        """Keep them."""
-        self.messages.extend(messages)
 
 
 @dataclass(slots=True, kw_only=True)

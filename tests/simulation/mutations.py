@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -28,6 +29,10 @@ import executor.work
 from executor import structured_output
 from executor.lease import HeldJob, LeaseLost
 from executor.ports import ModelAnswer
+from infra.ops import dead_letter, dead_letter_replay
+from infra.ops.dead_letter import DeadLetter
+from infra.ops.dead_letter_replay import Replay
+from shared.domain.attempts import OperatorAct
 from shared.domain.documents import FieldPath, Update, Version, Write
 from shared.domain.errors import InvalidStructuredOutput
 from shared.domain.flow_run import FlowRun
@@ -36,6 +41,7 @@ from shared.ports import QueueUnavailable, StoreUnavailable
 from tests.simulation import stages
 from tests.simulation.adapters import SimulatedDocuments, SimulatedQueue
 from tests.simulation.bucket import Blob, Bucket
+from tests.simulation.process import OPERATOR
 from tests.simulation.records import ANY_VERSION
 
 Patch: TypeAlias = pytest.MonkeyPatch
@@ -396,6 +402,33 @@ def _answer_deleted_early(patch: Patch) -> None:
         return await original(self, outcome, work)
 
     patch.setattr(executor.ending.Ending, "end", end)
+
+
+@_mutation("an operator acts on a step without a precondition")
+def _act_unguarded(patch: Patch) -> None:
+    _unguard(patch, lambda _, who: who.startswith(OPERATOR))
+
+
+@_mutation("a dead letter is acknowledged before it is published again")
+def _letter_acknowledged_first(patch: Patch) -> None:
+    original = Replay._publish
+
+    async def publish(self: Replay, letter: DeadLetter) -> None:
+        await self.box.acknowledge([letter.message_id])
+        await original(self, letter)
+
+    patch.setattr(Replay, "_publish", publish)
+
+
+@_mutation("a replay gives fresh attempts to a job that an executor works on")
+def _replay_under_lease(patch: Patch) -> None:
+    original = dead_letter.plan_replay
+
+    def plan_replay(letter: Any, records: Any, rules: Any, act: OperatorAct) -> Any:
+        later = replace(act, at=act.at + timedelta(days=1))
+        return original(letter, records, rules, later)
+
+    patch.setattr(dead_letter_replay, "plan_replay", plan_replay)
 
 
 @_mutation("a call that was begun in the background is not fetched by a later attempt")

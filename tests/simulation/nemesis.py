@@ -23,6 +23,9 @@ class Kind(StrEnum):
     EVENT = "event"  #: One delivery of a document event.
     MESSAGE = "message"  #: One delivery of a job message.
     TICK = "tick"  #: One sweep that the scheduler asks for.
+    PULL = "pull"  #: Dead letters, by an operator.
+    HOLD = "hold"  #: They are held for longer, or given back.
+    SETTLE = "settle"  #: One is acknowledged.
     ACT = "act"  #: A moment at which somebody else may write the run.
 
 
@@ -49,6 +52,7 @@ class Fault(StrEnum):
 
     DUPLICATE = "duplicate"  #: Delivered twice, at different times.
     DELAYED = "delayed"  #: Delivered minutes later, past every deadline, behind others.
+    DEAD_LETTERED = "dead_lettered"  #: Refused as often as the subscription allows.
     LOST = "lost"  #: Never delivered: Eventarc drops what it cannot send.
 
     TOUCHED = "touched"  #: Fields of the run change that are no concern of ours.
@@ -56,6 +60,9 @@ class Fault(StrEnum):
     RUN_CANCELLED = "run_cancelled"  #: The orchestrator cancels the run, and its steps.
     RERUN = "rerun"  #: The orchestrator makes an ended step READY again.
     CHANGED = "changed"  #: The same, with other inputs.
+    OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels a step,
+    OPERATOR_RERUNS = "operator_reruns"  #: has an ended one run again,
+    REPLAYED = "replayed"  #: or replays all dead letters.
 
 
 _PROCESS = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.TERMINATE)
@@ -93,7 +100,7 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
     Kind.ASK: _CALL,
     Kind.FORGET: (*_CALL, Fault.LOST_ANSWER),
     Kind.EVENT: (Fault.DUPLICATE, Fault.DELAYED, Fault.LOST),
-    Kind.MESSAGE: (Fault.DUPLICATE, Fault.DELAYED),
+    Kind.MESSAGE: (Fault.DUPLICATE, Fault.DELAYED, Fault.DEAD_LETTERED),
     Kind.TICK: (Fault.DUPLICATE, Fault.LOST),
     Kind.ACT: (
         Fault.TOUCHED,
@@ -101,7 +108,13 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
         Fault.RUN_CANCELLED,
         Fault.RERUN,
         Fault.CHANGED,
+        Fault.OPERATOR_CANCELS,
+        Fault.OPERATOR_RERUNS,
+        Fault.REPLAYED,
     ),
+    Kind.PULL: _CALL,
+    Kind.HOLD: _CALL,
+    Kind.SETTLE: (*_CALL, Fault.LOST_ANSWER),
 }
 
 #: What excuses no second model call, and needs no sweep to be overcome.

@@ -7,8 +7,9 @@ from typing import Any
 
 from shared.domain.documents import DELETE, Create, DocumentRef, FieldPath
 from tests.simulation.bucket import Bucket
-from tests.simulation.delivery import FLOW_RUNS
+from tests.simulation.delivery import FLOW_RUNS, Stage
 from tests.simulation.nemesis import Fault, Kind
+from tests.simulation.operators import Cancel, Command, ReplayLetters, Rerun
 from tests.simulation.promises import ENDED, LLM_REPORT
 from tests.simulation.records import Records
 from tests.simulation.scenarios import (
@@ -41,6 +42,8 @@ class Orchestrator:
     records: Records
     bucket: Bucket
     scenario: Scenario
+    #: Where operators' commands run.
+    operators: Stage | None = None
     done: bool = False
 
     def seed(self) -> None:
@@ -81,6 +84,17 @@ class Orchestrator:
             self._write(run_id, _reopened(step_id))
         elif fault is Fault.CHANGED and ended:
             self._rerun_on_other_inputs(run_id, step_id)
+        else:
+            self._operate(fault, run_id, step_id)
+
+    def _operate(self, fault: Fault, run_id: str, step_id: str) -> None:
+        commands: dict[Fault, Command] = {
+            Fault.OPERATOR_CANCELS: Cancel(run_id=run_id, step_id=step_id),
+            Fault.OPERATOR_RERUNS: Rerun(run_id=run_id, step_id=step_id),
+            Fault.REPLAYED: ReplayLetters(),
+        }
+        if self.operators is not None and fault in commands:
+            self.operators.start(commands[fault])
 
     def _rerun_on_other_inputs(self, run_id: str, step_id: str) -> None:
         version = 1 + sum(f"/{run_id}/{step_id}-" in uri.name for uri in self.bucket.blobs)

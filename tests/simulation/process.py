@@ -12,6 +12,10 @@ from tests.simulation.loop import HOST, VirtualLoop
 EPOCH = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
+#: How the processes of operators' command lines are called.
+OPERATOR = "operator"
+
+
 class Died:
     """The answer of a process that died."""
 

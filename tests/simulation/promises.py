@@ -97,6 +97,44 @@ def _step_violations(
         yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} was {move[0]}, became {move[1]}")
 
 
+#: What operators may do to a step.
+_ACTS = {("RUNNING", "CANCELLED"), ("FAILED", "READY"), ("CANCELLED", "READY")}
+
+
+def act_violations(
+    old: Document | None, new: Document | None, jobs: Mapping[str, "JobChange"]
+) -> Iterator[Violation]:
+    """What is wrong with an operator's commit, as far as the run shows; `jobs` by step id."""
+    before: Any = old.fields if old else {"steps": {}}
+    after: Any = new.fields if new else {"steps": {}}
+    if {**before, "steps": 0} != {**after, "steps": 0}:
+        yield Violation(Promise.ENDED_IS_ENDED, "an operator changed the run itself")
+    for step_id in before["steps"].keys() | after["steps"].keys():
+        was, became = before["steps"].get(step_id), after["steps"].get(step_id)
+        if was == became:
+            continue
+        move, job = (was["status"], became["status"]), jobs.get(step_id)
+        if move not in _ACTS:
+            what = f"{step_id} was {move[0]}, an operator made it {move[1]}"
+            yield Violation(Promise.ENDED_IS_ENDED, what)
+        elif job is None or job.old is None or not job.remembers_act:
+            yield Violation(Promise.ENDED_IS_ENDED, f"{step_id}: an act nobody remembers")
+        elif became["status"] == "CANCELLED" and job.new["state"] not in CLOSED:
+            yield Violation(Promise.ENDED_IS_ENDED, f"{step_id}: acted on beside its job")
+
+
+def act_on_job_violations(change: "JobChange", now: datetime) -> Iterator[Violation]:
+    """What is wrong with an operator's write of a job record."""
+    old, new = change.old or {}, change.new
+    same = ("claimId", "llmCalls", "eventId")
+    if any(old.get(name) != new[name] for name in same) or not change.remembers_act:
+        yield Violation(Promise.CALL_BUDGET, f"{change.key}: an act changed what is counted")
+    if old.get("state") in CLOSED and new["state"] != old["state"]:
+        yield Violation(Promise.ENDED_IS_ENDED, f"{change.key}: an act opened a closed job")
+    if leased(old, now) and new["state"] != "ABANDONED":
+        yield Violation(Promise.CALL_UNDER_LEASE, f"{change.key}: acted on under a lease")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
     """A job record before and after a commit."""
@@ -109,6 +147,12 @@ class JobChange:
     def is_claim(self) -> bool:
         """Whether a claim begins with it."""
         return self.old is None or self.old["claimId"] != self.new["claimId"]
+
+    @property
+    def remembers_act(self) -> bool:
+        """Whether it tells of one more operator's act."""
+        old = self.old or {}
+        return bool(old.get("operatorActs", []) != self.new.get("operatorActs", []))
 
     @property
     def taken_by(self) -> str | None:

@@ -18,7 +18,7 @@ from tests.simulation.memory import remembered
 from tests.simulation.model import CANARY
 from tests.simulation.nemesis import HARMLESS, Injected, Kind, Nemesis, Odds
 from tests.simulation.orchestrator import Orchestrator
-from tests.simulation.process import EPOCH
+from tests.simulation.process import EPOCH, OPERATOR
 from tests.simulation.promises import Promise, Violation
 from tests.simulation.provider import Provider
 from tests.simulation.records import Records
@@ -114,6 +114,7 @@ class _Run:
             records=self.records,
             bucket=bucket,
             observer=self.checker,
+            letter_witness=self.checker,
             settings=settings,
             log_stream=self.log,
             provider=provider,
@@ -136,13 +137,19 @@ class _Run:
         )
         executors = Fleet(name="executor", size=3, world=world, deploy=deployment.executor)
         deployment.topic = Topic(
-            platform=self.platform, executors=executors, witness=self.checker
+            platform=self.platform,
+            executors=executors,
+            witness=self.checker,
+            dead_letters=deployment.dead_letters,
         )
         trigger = EventTrigger(
             platform=self.platform, dispatchers=dispatchers, witness=self.checker
         )
         sweeps = Fleet(name="sweep", size=2, world=world, deploy=deployment.sweep)
         self.scheduler = Scheduler(world=world, sweeps=sweeps, every_seconds=SWEEP_SECONDS)
+        self.orchestrator.operators = Fleet(
+            name=OPERATOR, size=1, world=world, deploy=deployment.operator
+        )
         self.records.tell(self.checker)
         self.records.tell(trigger)
 

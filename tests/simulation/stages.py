@@ -25,8 +25,10 @@ from tests.simulation.adapters import (
     SimulatedQueue,
 )
 from tests.simulation.bucket import Bucket
-from tests.simulation.delivery import DeadLetters, EventRequest, MessageStore, Topic
+from tests.simulation.delivery import EventRequest, MessageStore, Topic
+from tests.simulation.letters import DeadLetters, LetterWitness, SimulatedLetters
 from tests.simulation.model import CANARY
+from tests.simulation.operators import Operator
 from tests.simulation.process import Process, Request
 from tests.simulation.provider import Provider, SimulatedBackground
 from tests.simulation.records import Records
@@ -115,6 +117,7 @@ class Deployment:
     records: Records
     bucket: Bucket
     observer: Observer
+    letter_witness: LetterWitness
     settings: ExecutorSettings
     #: Where the stages log to; nowhere is fast.
     log_stream: io.StringIO | None = None
@@ -183,6 +186,23 @@ class Deployment:
             random=Random(self._seed()),
             draining=draining,
         ).handle
+
+    def operator(self, process: Process) -> Handler:
+        """An operator's command line in this process."""
+        if self.topic is None:
+            raise RuntimeError("the jobs topic is missing")
+        box = SimulatedLetters(
+            world=self.world,
+            process=process,
+            dead_letters=self.dead_letters,
+            witness=self.letter_witness,
+        )
+        return Operator(
+            documents=self._documents(process),
+            jobs=self._queue(process, self.topic),
+            box=box,
+            clock=process,
+        ).run
 
     def _background(self, process: Process) -> BackgroundCalls | None:
         if self.provider is None:

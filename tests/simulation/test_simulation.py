@@ -19,7 +19,14 @@ from tests.simulation.simulate import Case, simulate
 
 #: What may end a step otherwise than it would have ended.
 _DECISIVE = frozenset(
-    {Fault.BLOCKED, Fault.CANCELLED, Fault.RUN_CANCELLED, Fault.RERUN, Fault.CHANGED}
+    {
+        Fault.BLOCKED,
+        Fault.CANCELLED,
+        Fault.RUN_CANCELLED,
+        Fault.RERUN,
+        Fault.CHANGED,
+        Fault.OPERATOR_CANCELS,
+    }
 )
 _CHUNK = 60
 #: One lease or, for a job that nobody leased, the two minutes after which the sweep looks at
