@@ -13,8 +13,9 @@ _PROGRAM = "worker-llm"
 _INTRODUCTION = (
     "The command `worker-llm` drives the local environment, and shows and mends what runs in "
     "any. With `--json` a command prints one JSON object and nothing else; `runs watch` and "
-    "`steps logs` print one a line. On a terminal it prints tables, in a pipe one line a thing "
-    "with its fields separated by tabs. `worker-llm --install-completion` completes commands "
+    "`steps logs` print one a line. [The shape](cli-json.schema.json) of "
+    "each command's output is stated as JSON Schema, and tested. On a "
+    "terminal it prints tables, in a pipe one line a thing with its fields separated by tabs. `worker-llm --install-completion` completes commands "
     "and options in your shell."
 )
 _EXIT_CODES = {
@@ -35,7 +36,7 @@ _EXAMPLES = re.compile(r"`[^`]+`")
 def cli_page() -> str:
     """`docs/reference/cli.md`."""
     root = get_command(app)
-    commands = list(_commands(root, _PROGRAM))
+    commands = [(f"{_PROGRAM} {name}", command) for name, command in commands_of(root)]
     common = next(command for name, command in commands if name == f"{_PROGRAM} runs list")
     return page(
         "Command line",
@@ -49,14 +50,14 @@ def cli_page() -> str:
     )
 
 
-def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+def commands_of(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The commands that do something, with their full names."""
     children = getattr(command, "commands", None)
     if children is None:
         yield name, command
         return
     for child_name, child in children.items():
-        yield from _commands(child, f"{name} {child_name}")
+        yield from commands_of(child, f"{name} {child_name}".strip())
 
 
 def _section(name: str, command: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from shared.domain.attempts import OperatorAct
 from shared.domain.documents import DocumentRef
 from shared.domain.identifiers import is_run_id, is_step_id
 from shared.domain.steps import OperatorMove
+from shared.domain.times import rfc3339
 
 _DONE = {
     OperatorMove.CANCEL: "cancelled; a model call under way is given up at the next renewal "
@@ -34,7 +35,7 @@ async def act_on_step(
         run_ref = DocumentRef(connection.flow_runs, run_id)
         await perform(move, connection.documents, run_ref, step_id, act)
     if as_json:
-        print_json({"runId": run_id, "stepId": step_id, "act": act.act, "at": act.at})
+        print_json({"runId": run_id, "stepId": step_id, "act": act.act, "at": rfc3339(act.at)})
     else:
         typer.echo(f"{run_id} {step_id}: {_DONE[move]}")
     return 0

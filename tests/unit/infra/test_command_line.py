@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from infra.docs.cli import commands_of
 from infra.local.scenario import prompt_documents, schema_documents, single_report_run
 from infra.ops.main import app
 
@@ -23,16 +24,7 @@ RUN_ID = "20260106-090000_ETHUSD_file"
 
 def commands() -> Mapping[str, Any]:
     """Every command by its full name."""
-    return dict(_below(get_command(app), ""))
-
-
-def _below(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    children = getattr(command, "commands", None)
-    if children is None:
-        yield name, command
-        return
-    for child_name, child in children.items():
-        yield from _below(child, f"{name} {child_name}".strip())
+    return dict(commands_of(get_command(app)))
 
 
 @pytest.mark.parametrize("name", commands())
