@@ -13,10 +13,10 @@ _PROGRAM = "worker-llm"
 _INTRODUCTION = (
     "The command `worker-llm` drives the local environment, and shows and mends what runs in "
     "any. With `--json` a command prints one JSON object and nothing else; `runs watch` and "
-    "`steps logs` print one a line. [The shape](cli-json.schema.json) of "
-    "each command's output is stated as JSON Schema, and tested. On a "
-    "terminal it prints tables, in a pipe one line a thing with its fields separated by tabs. `worker-llm --install-completion` completes commands "
-    "and options in your shell."
+    "`steps logs` print one a line. [The shape](cli-json.schema.json) of each command's output "
+    "is stated as JSON Schema, and tested. On a terminal it prints tables, in a pipe one line "
+    "a thing with its fields separated by tabs. `worker-llm --install-completion` completes "
+    "commands and options in your shell."
 )
 _EXIT_CODES = {
     "0": "Done.",

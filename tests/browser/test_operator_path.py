@@ -4,6 +4,7 @@ One environment and one browser serve all of it: starting them is what takes the
 """
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import httpx2
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from infra.local.demo import seed
 from infra.local.emulator_clients import publisher_client
@@ -23,7 +24,14 @@ from infra.local.environment import LocalEnvironment, local_environment
 from infra.local.local_functions import DEAD_LETTER_TOPIC
 from infra.local.scenario import build_scenario, single_report_run
 from infra.local.scenario.model import Scenario
+from infra.local.scenario.runs import MODEL_NAME
+from infra.local.state_file import read_state
+from infra.local.tuning import Tuning
+from infra.ops.connection import connection_to
 from infra.ops.console.serving import CONSOLE, console_of
+from infra.ops.run_reading import newest_runs
+from infra.ops.run_view import RunView
+from infra.ops.terminal import count, dollars
 from shared.adapters.pubsub import PubSubQueue
 from shared.domain.documents import DocumentRef, Update
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -38,10 +46,16 @@ HOSTILE = "20260106-110000_XRPUSD_evil"
 STEP = "llm_report_1d"
 SAYS = (
     "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
-    "[sign in](https://evil.example/) ![](https://evil.example/pixel.png)"
+    "[sign in](https://evil.example/) ![](https://evil.example/pixel.png) "
+    "[run](javascript:window.pwned=1) [open](data:text/html,<script>window.pwned=1</script>) "
+    "<style>body{display:none}</style><svg onload='window.pwned=1'></svg>"
+    "<meta http-equiv=refresh content='0;url=https://evil.example/'> " + "long" * 2_000
 )
 #: A loaded machine is slow; nothing here is measured.
 PATIENCE = 120_000
+_MOST_TABS = 60
+PRICES = {MODEL_NAME: [{"from": "2020-01-01", "input": 1, "output": 10}]}
+PRICED = {"MODEL_PRICES": json.dumps(PRICES)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class Operated:
     page: Page
     url: str
     pictures: Path
+    data_dir: Path
     #: Everything that the window asked for.
     requests: list[str]
 
@@ -60,18 +75,27 @@ class Operated:
         await self.page.goto(self.url + path)
 
     async def show(self, name: str) -> None:
-        """Keep a picture of the window in both color schemes, and check it for everyone."""
-        schemes: Sequence[Literal["dark", "light"]] = ("dark", "light")
-        for scheme in schemes:
-            await self.page.emulate_media(color_scheme=scheme)
-            await self.accessible()
+        """Keep a picture of the window, and check it for everyone."""
+        await self.accessible()
         await self.page.screenshot(path=self.pictures / f"console_{name}.png", full_page=True)
 
     async def accessible(self) -> None:
-        """Find nothing that keeps somebody out (https://github.com/dequelabs/axe-core)."""
-        result = await Axe().run(self.page)
-        found = [(rule["id"], rule["nodes"][0]["html"]) for rule in _violations(result)]
-        assert found == []
+        """Find nothing that keeps somebody out, light or dark.
+
+        https://github.com/dequelabs/axe-core
+        """
+        schemes: Sequence[Literal["dark", "light"]] = ("dark", "light")
+        for scheme in schemes:
+            await self.page.emulate_media(color_scheme=scheme)
+            result = await Axe().run(self.page)
+            found = [(rule["id"], rule["nodes"][0]["html"]) for rule in _violations(result)]
+            assert found == []
+
+    async def show_nothing_wrong(self, *paths: str) -> None:
+        """Check pages of which no picture is kept."""
+        for path in paths:
+            await self.open(path)
+            await self.accessible()
 
     async def begin(
         self,
@@ -126,7 +150,9 @@ def _only(document: dict[str, Any], objects: Sequence[Any]) -> Scenario:
 @asynccontextmanager
 async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIterator[Operated]:
     async with (
-        local_environment(embedded=None, data_dir=data_dir, say=print) as environment,
+        local_environment(
+            embedded=None, data_dir=data_dir, say=print, tuning=Tuning(settings=PRICED)
+        ) as environment,
         console_of(environment, data_dir) as state,
         await browser.new_context(viewport={"width": 1280, "height": 800}) as context,
     ):
@@ -139,7 +165,12 @@ async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIte
         await page.goto(link)
         url = link.partition("/?")[0]
         yield Operated(
-            environment=environment, page=page, url=url, pictures=pictures, requests=requests
+            environment=environment,
+            page=page,
+            url=url,
+            pictures=pictures,
+            data_dir=data_dir,
+            requests=requests,
         )
 
 
@@ -205,19 +236,36 @@ async def a_run_goes_live_from_ready_to_a_rendered_report(operator: Operated) ->
     await operator.show("step")
 
 
+async def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until it has the focus."""
+    for _ in range(_MOST_TABS):
+        await page.keyboard.press("Tab")
+        if await wanted.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"the keyboard does not come to {wanted}")
+
+
 async def a_failed_step_leads_to_its_runbook(operator: Operated) -> None:
     page = operator.page
     await operator.open("/")
-    await page.get_by_role("link", name="llm_report_unknown_prompt").click()
+    await page.get_by_role("link", name="llm_report_unknown_prompt", exact=True).click()
     await expect(page.get_by_role("heading", name="PROMPT_NOT_FOUND")).to_be_visible()
     await expect(page.get_by_text("Publish it, or correct")).to_be_visible()
     await operator.show("failed")
 
     await page.get_by_role("link", name="Runbook of PROMPT_NOT_FOUND").click()
 
-    await expect(page).to_have_url(operator.url + "/errors#PROMPT_NOT_FOUND")
+    guide = operator.url + "/docs/how-to/mend-a-step.md"
+    await expect(page).to_have_url(guide + "#prompt_not_found")
     await expect(page.get_by_role("heading", name="PROMPT_NOT_FOUND")).to_be_in_viewport()
-    await operator.accessible()
+    await operator.show("runbook")
+    await page.get_by_role("link", name="sweep-silent").click()
+    await expect(page.get_by_role("heading", name="The sweep is silent")).to_be_visible()
+    await operator.show_nothing_wrong("/errors", "/docs/how-to/runbooks/README.md", "/nothing")
+    # From the list of what wants an operator it is one click.
+    await operator.open("/")
+    await page.get_by_role("link", name="Runbook for llm_report_unknown_prompt").click()
+    await expect(page).to_have_url(guide + "#prompt_not_found")
 
 
 async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
@@ -226,10 +274,15 @@ async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
     await operator.open(f"/runs/{HANGING}/steps/{STEP}")
     await expect(page.get_by_text("Attempt 1 is at work.")).to_be_visible()
 
-    await page.get_by_role("link", name="Cancel this step…").click()
+    # All of it without a mouse.
+    await tab_to(page, page.get_by_role("link", name="Cancel this step…"))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Why?")).to_be_visible()
     await operator.show("cancel")
-    await page.get_by_label("Why?").fill("the chart is wrong")
-    await page.get_by_role("button", name="Cancel the step").click()
+    await tab_to(page, page.get_by_label("Why?"))
+    await page.keyboard.type("the chart is wrong")
+    await tab_to(page, page.get_by_role("button", name="Cancel the step"))
+    await page.keyboard.press("Enter")
 
     await expect(page.get_by_role("heading", level=1)).to_contain_text("CANCELLED")
     await expect(page.get_by_text("the chart is wrong")).to_be_visible()
@@ -288,7 +341,10 @@ async def hostile_report_text_stays_inert(operator: Operated) -> None:
 
     await expect(report).to_contain_text("<script>window.pwned=1</script>")
     await expect(report.locator("script, img, a, iframe, form")).to_have_count(0)
+    await expect(report.locator("style, svg, meta, object, embed")).to_have_count(0)
     assert await page.evaluate("window.pwned") is None
+    # Neither is the page made so wide that the rest is out of sight.
+    assert await page.evaluate("document.body.scrollWidth <= window.innerWidth")
     await operator.accessible()
 
 
@@ -300,7 +356,9 @@ async def the_keyboard_alone_is_enough(operator: Operated) -> None:
     await page.keyboard.press("Enter")
     await expect(page.locator("main")).to_be_focused()
     await page.keyboard.press("Tab")
-    await expect(page.get_by_role("link", name="llm_report_candles_too_large")).to_be_focused()
+    await expect(
+        page.get_by_role("link", name="llm_report_candles_too_large", exact=True)
+    ).to_be_focused()
     await page.keyboard.press("Enter")
 
     await expect(page.get_by_role("heading", level=1)).to_contain_text("FAILED")
@@ -308,6 +366,23 @@ async def the_keyboard_alone_is_enough(operator: Operated) -> None:
 
 async def the_usage_is_plotted(operator: Operated) -> None:
     await operator.open("/usage")
-    bars = operator.page.get_by_role("img", name=re.compile("gemini-.*: tokens"))
-    await expect(bars.first).to_be_visible()
+    page = operator.page
+    for measure in ("tokens", "cost"):
+        plot = page.get_by_role("group", name=f"{measure.capitalize()} per day and model")
+        await expect(plot.get_by_role("img", name=re.compile("gemini-")).first).to_be_visible()
+    runs = await newest_runs_of(operator)
+    steps = [step for run in runs for step in run.steps if step.tokens]
+    total = sum(step.cost_usd or 0 for step in steps)
+    assert total > 0
+    facts = page.locator(".facts")
+    await expect(facts).to_contain_text(dollars(total))
+    await expect(facts).to_contain_text(count(sum(step.tokens or 0 for step in steps)))
     await operator.show("usage")
+
+
+async def newest_runs_of(operator: Operated) -> Sequence[RunView]:
+    """The runs as the command line reads them."""
+    state = read_state(operator.data_dir)
+    assert state is not None
+    async with connection_to(operator.environment, state) as connection:
+        return await newest_runs(connection, limit=300)

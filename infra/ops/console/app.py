@@ -14,6 +14,7 @@ from infra.ops.advice import advice_for, all_advice
 from infra.ops.connection import Connection
 from infra.ops.console.dead_letters import DeadLetterPages, DeadLetterPlaces
 from infra.ops.console.graph import graph_of
+from infra.ops.console.guides import STUCK, guide, mending_path
 from infra.ops.console.markdown import rendered
 from infra.ops.console.pages import FOLDER
 from infra.ops.console.plots import COST, TOKENS, per_day
@@ -22,6 +23,7 @@ from infra.ops.console.site import Site
 from infra.ops.console.step_acts import StepActs, acts_for
 from infra.ops.console.timeline import timeline_of
 from infra.ops.dead_letter_box import BoxUnavailable
+from infra.ops.diagnosis import Level
 from infra.ops.report_reading import ChartImage, read_charts, read_object, read_report
 from infra.ops.run_reading import NotFound, newest_runs, read_run
 from infra.ops.run_view import StepView
@@ -52,6 +54,7 @@ def create_app(connection: Connection, own: Secrets, places: DeadLetterPlaces) -
             Route("/dead-letters/{message_id}/{move}", letters.do, methods=["POST"]),
             Route("/usage", console.usage),
             Route("/errors", console.errors),
+            Route("/docs/{path:path}", console.guide),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
         exception_handlers={
@@ -79,7 +82,12 @@ class _Console:
             if step.ours and step.finding.level.wants_operator
         ]
         attention.sort(key=lambda pair: -pair[1].finding.level.rank)
-        values = {"runs": runs, "attention": attention, "live_seconds": _LIST_SECONDS}
+        values = {
+            "runs": runs,
+            "attention": attention,
+            "runbook": _runbook,
+            "live_seconds": _LIST_SECONDS,
+        }
         return self._site.page("runs.html", values)
 
     async def run(self, request: Request) -> Response:
@@ -98,7 +106,7 @@ class _Console:
         values = {
             "run": run,
             "step": step,
-            "known_code": advice_for(step.error_code or "") is not None,
+            "runbook": _runbook(step),
             "acts": acts_for(step),
             "report": report,
             "problem": problem,
@@ -131,6 +139,13 @@ class _Console:
         values = {"errors": list(all_advice().values())}
         return self._site.page("errors.html", values, section="/errors")
 
+    async def guide(self, request: Request) -> Response:
+        """A page of the project's own docs."""
+        text = guide(request.path_params["path"])
+        if text is None:
+            raise NotFound("there is no such page; the whole documentation is in docs/")
+        return self._site.page("guide.html", {"text": text}, section="/errors")
+
     async def _report(self, step: StepView) -> tuple[str | None, str | None]:
         """The rendered report, or why there is none."""
         if not step.ours or step.gcs_uri is None:
@@ -143,3 +158,11 @@ class _Console:
 
     async def _charts(self, step: StepView) -> list[ChartImage]:
         return list(await read_charts(self._site.connection, step)) if step.ours else []
+
+
+def _runbook(step: StepView) -> str | None:
+    """Where it is said what to do about the step, if anything is."""
+    if step.finding.level is Level.STUCK:
+        return mending_path(STUCK)
+    known = step.error_code is not None and advice_for(step.error_code) is not None
+    return mending_path(step.error_code) if step.error_code and known else None

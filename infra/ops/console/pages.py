@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from infra.ops.console.graph import shortened
+from infra.ops.console.guides import mending_path
 from infra.ops.terminal import age, count, dollars
 from shared.domain.steps import StepStatus
 from shared.domain.times import rfc3339
@@ -39,6 +40,7 @@ def templates() -> Environment:
         "clock": _clock,
         "code": _code,
         "dollars": dollars,
+        "mending": mending_path,
         "number": count,
         "rfc3339": rfc3339,
         "segment": segment,

@@ -18,14 +18,17 @@ from infra.local.serve import serve
 from infra.ops.connection import Connection
 from infra.ops.console.app import create_app
 from infra.ops.console.dead_letters import DeadLetterPlaces
+from infra.ops.console.guides import MENDING, STUCK, guide
 from infra.ops.console.security import Secrets
 from infra.ops.run_listing import EmbeddedRunListing
 from shared.domain.documents import Create, DocumentRef
+from shared.domain.errors import ErrorCode
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import job_document, job_ref
 from shared.domain.jobs import JobRecord, JobState
 
 PLACES = DeadLetterPlaces(subscription="dead", jobs_topic="jobs")
+GUIDE = "/docs/how-to/mend-a-step.md"
 RUN_ID = "20260105-090000_BTCUSD_demo"
 BUCKET = "local-artifacts"
 #: A step id may hold what a URL must quote, and what HTML must escape.
@@ -148,9 +151,37 @@ async def test_a_failed_step_leads_to_the_runbook_of_its_code(console: Console) 
 
     assert "&lt;img src=x" in page
     assert "<img src=x" not in page
-    assert 'href="/errors#PROMPT_NOT_FOUND"' in page
+    assert 'href="/docs/how-to/mend-a-step.md#prompt_not_found"' in page
+    guide = await console.page("/docs/how-to/mend-a-step.md")
+    assert '<h2 id="prompt_not_found">' in guide
+    assert 'href="runbooks/sweep-silent.md"' in guide
     assert 'id="PROMPT_NOT_FOUND"' in errors
     assert "Publish it, or correct <code>inputs.llm.promptId</code>." in errors
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "how-to/nothing.md",
+        "../pyproject.toml",
+        "%2e%2e/README.md",
+        "images/console_runs.png",
+        "/etc/passwd",
+        "..%2f..%2f..%2f..%2fetc/passwd",
+    ],
+)
+async def test_no_file_is_shown_but_pages_of_the_docs(console: Console, path: str) -> None:
+    answer = await console.browser.get(f"/docs/{path}")
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("code", [*ErrorCode, STUCK])
+def test_every_error_code_has_a_section_that_says_what_to_do(code: str) -> None:
+    page = guide(MENDING)
+
+    assert page is not None
+    assert f'<h2 id="{code.lower()}">' in page
 
 
 async def test_a_report_stands_beside_its_charts_whatever_the_step_is_called(
@@ -205,7 +236,14 @@ async def test_every_answer_forbids_scripts_frames_and_sniffing(console: Console
 async def test_no_page_holds_an_inline_script_or_style_or_a_foreign_address(
     console: Console,
 ) -> None:
-    for path in ("/", f"/runs/{RUN_ID}", f"/runs/{RUN_ID}/steps/failed", "/usage", "/errors"):
+    for path in (
+        "/",
+        f"/runs/{RUN_ID}",
+        f"/runs/{RUN_ID}/steps/failed",
+        "/usage",
+        "/errors",
+        GUIDE,
+    ):
         page = await console.page(path)
 
         assert page.count("<script") == 1
