@@ -11,8 +11,13 @@ _DECISIONS = _ROOT / "docs" / "decisions"
 _QUESTIONS = [f"spk-{number:03}" for number in range(1, 21)]
 
 
-PAGES = sorted(path for path in _ROOT.glob("**/*.md") if ".venv" not in path.parts)
-PAGES = [page for page in PAGES if not any(part.startswith(".") for part in page.parts)]
+def _is_ours(page: Path) -> bool:
+    """Whether it is a page of the repository, and not of what was made or installed in it."""
+    folders = page.relative_to(_ROOT).parts
+    return "build" not in folders and not any(name.startswith(".") for name in folders)
+
+
+PAGES = sorted(filter(_is_ours, _ROOT.glob("**/*.md")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(_ROOT)))

@@ -74,10 +74,10 @@ class Operated:
         """Go to a page of the console."""
         await self.page.goto(self.url + path)
 
-    async def show(self, name: str) -> None:
+    async def show(self, name: str, *, whole: bool = True) -> None:
         """Keep a picture of the window, and check it for everyone."""
         await self.accessible()
-        await self.page.screenshot(path=self.pictures / f"console_{name}.png", full_page=True)
+        await self.page.screenshot(path=self.pictures / f"console_{name}.png", full_page=whole)
 
     async def accessible(self) -> None:
         """Find nothing that keeps somebody out, light or dark.
@@ -258,7 +258,7 @@ async def a_failed_step_leads_to_its_runbook(operator: Operated) -> None:
     guide = operator.url + "/docs/how-to/mend-a-step.md"
     await expect(page).to_have_url(guide + "#prompt_not_found")
     await expect(page.get_by_role("heading", name="PROMPT_NOT_FOUND")).to_be_in_viewport()
-    await operator.show("runbook")
+    await operator.show("runbook", whole=False)
     await page.get_by_role("link", name="sweep-silent").click()
     await expect(page.get_by_role("heading", name="The sweep is silent")).to_be_visible()
     await operator.show_nothing_wrong("/errors", "/docs/how-to/runbooks/README.md", "/nothing")
