@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 _MEMBER = re.compile(r'^    (\w+) = \(?\s*"[^"]*"\s+#: (.+)$', re.MULTILINE)
-_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z`*])")
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z`*\[])")
 
 
 def page(title: str, source: str, *parts: str) -> str:

@@ -99,6 +99,20 @@ def test_the_tutorial_shows_commands_for_two_terminals() -> None:
     assert found[-1].line.startswith("worker-llm steps rerun")
 
 
+def test_every_fenced_block_of_the_tutorial_is_one_whose_commands_are_run() -> None:
+    text = TUTORIAL.read_text()
+    fences = re.findall(r"^[`~]{3}.*$", text, flags=re.MULTILINE)
+    lines = re.findall(r"^\$ (.+)$", text, flags=re.MULTILINE)
+
+    # Each block opens with its terminal, and closes.
+    assert len(fences) == 2 * len(list(_BLOCK.finditer(text)))
+    assert [command.line for command in commands()] == lines
+    for terminal in ("Terminal 1", "Terminal 2"):
+        assert script(terminal).splitlines()[1:] == [
+            command.line for command in commands() if command.terminal == terminal
+        ]
+
+
 @pytest.mark.emulators
 @pytest.mark.timeout(700)
 def test_a_newcomer_who_follows_the_tutorial_sees_what_it_promises(checkout: Path) -> None:
