@@ -26,7 +26,7 @@ from tests.benchmarks.whole_path import PathCost
 
 DOCS = REPOSITORY / "docs"
 _PAGE = DOCS / "benchmarks.md"
-_NOTES = DOCS / "benchmarks-notes.md"
+_NOTES = Path(__file__).with_name("notes.md.in")
 _IMAGES = DOCS / "images"
 _SINGLE = "single function"
 
