@@ -45,3 +45,16 @@ class Invocation:
             self.log.warning(Event.TIME_BUDGET_EXCEEDED, availableSeconds=left)
             raise TimeBudgetExceeded(f"{left:.1f} s are left before finalizing")
         return min(seconds, available)
+
+
+def known_of_run(run: Snapshot | None, step_id: str) -> dict[str, str]:
+    """What every entry about the step says of its run, as far as the run holds it."""
+    data = run.data if run else {}
+    steps, scope = data.get("steps"), data.get("scope")
+    step = steps.get(step_id) if isinstance(steps, Mapping) else None
+    known = {
+        "flowKey": data.get("flowKey"),
+        "timeframe": step.get("timeframe") if isinstance(step, Mapping) else None,
+        "symbol": scope.get("symbol") if isinstance(scope, Mapping) else None,
+    }
+    return {name: value[:128] for name, value in known.items() if isinstance(value, str)}

@@ -14,7 +14,7 @@ from executor.ending import Ending
 from executor.finalizing import Finalizer
 from executor.inputs import InputReader
 from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proceed, decide
-from executor.invocation import Invocation
+from executor.invocation import Invocation, known_of_run
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.ledger import SpendLedger
 from executor.material import Material, MaterialReader
@@ -127,7 +127,7 @@ class Executor:
         if view is None:
             log.info(Event.JOB_NOOP, reason=Idle.JOB_MISSING)
             return HTTPStatus.NO_CONTENT
-        log = log.bind(attempt=view.record.attempt, **_known_of_run(view.run, message.step_id))
+        log = log.bind(attempt=view.record.attempt, **known_of_run(view.run, message.step_id))
         decision: Decision = decide(
             message=message,
             job=view.record,
@@ -338,16 +338,3 @@ class Executor:
             prices=self.settings.prices,
             ceilings=self.settings.ceilings,
         )
-
-
-def _known_of_run(run: Snapshot | None, step_id: str) -> dict[str, str]:
-    """What every entry about the step says of its run, as far as the run holds it."""
-    data = run.data if run else {}
-    steps, scope = data.get("steps"), data.get("scope")
-    step = steps.get(step_id) if isinstance(steps, Mapping) else None
-    known = {
-        "flowKey": data.get("flowKey"),
-        "timeframe": step.get("timeframe") if isinstance(step, Mapping) else None,
-        "symbol": scope.get("symbol") if isinstance(scope, Mapping) else None,
-    }
-    return {name: value[:128] for name, value in known.items() if isinstance(value, str)}
