@@ -46,8 +46,8 @@ browser: ## Install Debian's chromium for the browser tests, unless there is one
 pictures: $(READY) browser ## Take the docs' pictures of the console again
 	@UPDATE_PICTURES=1 $(BIN)/python -m pytest --quiet tests/browser
 
-simulate: $(READY) ## Disturb both stages at every operation, then at random for SECONDS=60
-	@$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60)
+simulate: $(READY) ## Disturb both stages at every operation, then at random: SECONDS=60, or SEEDS=20000
+	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),60))
 
 test: $(READY) browser ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal

@@ -12,20 +12,21 @@ from tests.simulation.simulate import Case, simulate
 
 _CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
 _ALL = frozenset(Fault)
-#: Operators at work, on what dead letters, crashes and slow answers left.
-_OPERATED = _CRASHES | {
-    Fault.OPERATOR_CANCELS,
-    Fault.OPERATOR_RERUNS,
-    Fault.REPLAYED,
-    Fault.DEAD_LETTERED,
-    Fault.SLOW,
-    Fault.INVALID,
-}
+#: Operators at work.
+_OPERATED = frozenset(
+    {
+        Fault.OPERATOR_CANCELS,
+        Fault.OPERATOR_RERUNS,
+        Fault.REPLAYED,
+        Fault.DEAD_LETTERED,
+    }
+)
 #: A provider, or processes, so bad that budgets are spent; machines that stop and come back.
 _ONE_SIDED = (
     (0.8, frozenset({Fault.RATE_LIMITED, Fault.INVALID})),
     (0.3, _CRASHES | {Fault.TERMINATE}),
-    (0.4, _OPERATED),
+    (0.4, _OPERATED | _CRASHES),
+    (0.6, _OPERATED | {Fault.SLOW}),
     (0.15, frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK})),
 )
 #: Half of the runs are in the default mode.
