@@ -9,10 +9,12 @@ from dispatcher.change import DocumentChange, DocumentState, EventUnreadable, de
 from dispatcher.claiming import Cause, Claims, RunView
 from dispatcher.planning import Noop, executable_steps, is_worker_owned, reason_for_nothing
 from dispatcher.settings import DispatcherSettings
+from shared.domain.defects import place_of
 from shared.domain.errors import (
     FirestoreClaimFailed,
     FlowRunInvalid,
     FlowRunNotFound,
+    InternalError,
 )
 from shared.domain.flow_run import FlowRun, parse_flow_run, parse_run_head
 from shared.domain.trace import TRACEPARENT, parse_traceparent, trace_of_event
@@ -47,6 +49,7 @@ class Dispatcher:
         Raises:
             FirestoreClaimFailed: Firestore did not answer, or the run changed too often.
             QueueUnavailable: a job was claimed and its message not confirmed.
+            InternalError: a defect; names the place.
         """
         event_id, subject = attributes.get("id", ""), attributes.get("subject", "")
         trace = parse_traceparent(attributes.get(TRACEPARENT)) or trace_of_event(event_id)
@@ -76,6 +79,15 @@ class Dispatcher:
             code = getattr(problem, "code", None)
             log.error(Event.CLOUD_EVENT_FINISHED, str(problem), code=code, outcome="redeliver")
             raise
+        except Exception as problem:  # noqa: BLE001 - the server would log what it says
+            defect = InternalError(place_of(problem))
+            log.error(
+                Event.CLOUD_EVENT_FINISHED,
+                defect.message,
+                code=defect.code,
+                outcome="redeliver",
+            )
+            raise defect from None
 
     async def _handle_run(
         self,

@@ -22,6 +22,7 @@ from executor.settings import Limits
 from executor.strict_json import NotJson, parse_strict_json
 from shared.domain.artifacts import GcsUri
 from shared.domain.canonical import sha256_hex
+from shared.domain.defects import first_of
 from shared.domain.errors import GcsReadFailed, InvalidStepInputs, StepError
 from shared.domain.report_inputs import PreviousReportSource, Sources
 from shared.events import Event, EventLogger
@@ -193,17 +194,17 @@ class ContextReader:
 
 async def all_or_first_error(reads: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
     """The results in order; the first StepError cancels the rest and is raised as it is."""
+    tasks: list[asyncio.Task[_T]] = []
+    failed: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(read) for read in reads]
+            tasks += [group.create_task(read) for read in reads]
     except* StepError as errors:
-        raise _first(errors) from None
+        # Not raised here: Python 3.11.2 (Debian 12) puts what is raised here into a group.
+        failed = first_of(errors)
+    if failed is not None:
+        raise failed from None
     return [task.result() for task in tasks]
-
-
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    first: BaseException = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _normalized(value: Any) -> str:

@@ -26,10 +26,12 @@ from executor.settings import CallPolicy, ExecutorSettings
 from executor.supervision import supervised
 from executor.work import Work
 from shared.domain.deadline import Deadline
+from shared.domain.defects import place_of
 from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import (
     FirestoreFinalizeFailed,
     FirestoreUnavailable,
+    InternalError,
     RetryableError,
     StepError,
 )
@@ -80,8 +82,8 @@ class Executor:
     async def handle(self, body: bytes) -> int:
         """Handle one push request; the HTTP status that answers it.
 
-        204 acknowledges the message, 503 asks for it again, 400 says that the request is no
-        Pub/Sub push.
+        204 acknowledges the message, 503 or, after a defect, 500 asks for it again, 400 says
+        that the request is no Pub/Sub push.
         """
         if self.draining.is_set():
             return HTTPStatus.SERVICE_UNAVAILABLE
@@ -109,6 +111,9 @@ class Executor:
         except (FirestoreUnavailable, FirestoreFinalizeFailed) as problem:
             log.error(Event.JOB_DEFERRED, problem.message, code=problem.code)
             return HTTPStatus.SERVICE_UNAVAILABLE
+        except Exception as defect:  # noqa: BLE001 - the server would log what it says
+            log.error(Event.JOB_DEFERRED, place_of(defect), code=InternalError.code)
+            return HTTPStatus.INTERNAL_SERVER_ERROR
 
     async def _reject(self, delivery: Delivery, reason: str, log: EventLogger) -> int:
         """Keep what cannot be read where an operator finds it."""

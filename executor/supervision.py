@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from executor.background import AnswerPending
-from executor.lease import HeldJob
+from executor.lease import HeldJob, LeaseLost
 from executor.outcome import Failed, Interrupted, Outcome, Pending, Succeeded
 from executor.work import WorkFailed
+from shared.domain.defects import place_of
+from shared.domain.errors import InternalError
 
 
 async def supervised(
@@ -20,7 +22,8 @@ async def supervised(
 ) -> Outcome | Interrupted | Pending:
     """What the work comes to while its lease is renewed.
 
-    Losing the lease, or the instance's being stopped, cancels the work at once.
+    Losing the lease, or the instance's being stopped, cancels the work at once. A defect of
+    the work is a failure like others: it is told at once, and spends the budgets.
 
     Raises:
         LeaseLost: it is lost, and the work is cancelled.
@@ -40,6 +43,10 @@ async def supervised(
         return Pending()
     except WorkFailed as failure:
         return Failed(error=failure.error, answer=failure.answer)
+    except LeaseLost:
+        raise
+    except Exception as defect:  # noqa: BLE001 - unhandled, it would hold the lease to its end
+        return Failed(error=InternalError(place_of(defect)))
     finally:
         for task in tasks:
             task.cancel()

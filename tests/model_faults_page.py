@@ -12,7 +12,7 @@ from infra.docs.pages import FOLDER
 from shared.domain.errors import RetryableError
 from tests.model_faults import BUDGET, TABLE, TRIES, Row, Wait
 
-PAGE = FOLDER / "model-faults.md"
+PAGE = FOLDER / "reference" / "model-faults.md"
 _INTRO = """\
 What becomes of a report step for everything that can go wrong between the executor and Gemini.
 Each row of the first tables is a test: it runs both stages and Google's client library over

@@ -14,7 +14,7 @@
         ├── ArtifactConflict              ARTIFACT_CONFLICT
         ├── AttemptsExhausted             ATTEMPTS_EXHAUSTED
         ├── CallOutcomeUnknown            CALL_OUTCOME_UNKNOWN
-        ├── CostCeilingExceeded       COST_CEILING_EXCEEDED
+        ├── CostCeilingExceeded           COST_CEILING_EXCEEDED
         └── RetryableError                another attempt may succeed
             ├── TimeBudgetExceeded        TIME_BUDGET_EXCEEDED
             ├── GeminiRequestFailed       GEMINI_REQUEST_FAILED
@@ -23,7 +23,8 @@
             ├── GcsWriteFailed            GCS_WRITE_FAILED
             ├── FirestoreClaimFailed      FIRESTORE_CLAIM_FAILED
             ├── FirestoreFinalizeFailed   FIRESTORE_FINALIZE_FAILED
-            └── FirestoreUnavailable      FIRESTORE_UNAVAILABLE
+            ├── FirestoreUnavailable      FIRESTORE_UNAVAILABLE
+            └── InternalError             INTERNAL_ERROR
 
 A class's docstring is what the operator reads: what happened, and what to do about it.
 Messages and details are written to documents and logs: they name artifacts, sizes and
@@ -58,6 +59,7 @@ class ErrorCode(StrEnum):
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     CALL_OUTCOME_UNKNOWN = "CALL_OUTCOME_UNKNOWN"
     COST_CEILING_EXCEEDED = "COST_CEILING_EXCEEDED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
 #: Longest message that is stored in a document, in characters.
@@ -315,3 +317,13 @@ class FirestoreUnavailable(RetryableError):
     """
 
     code = ErrorCode.FIRESTORE_UNAVAILABLE
+
+
+class InternalError(RetryableError):
+    """The worker met something that its own code does not expect.
+
+    Report the place that the message names; roll back if it came with a deployment. Then
+    rerun the step.
+    """
+
+    code = ErrorCode.INTERNAL_ERROR

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from executor.ports import ModelRequest
 from infra.ops.dead_letter import DeadLetter
 from shared.domain.artifacts import GcsUri, parse_gcs_uri
 from shared.domain.documents import DocumentRef
+from shared.domain.errors import InternalError
 from shared.domain.messages import REPLAY_OF, OutgoingMessage
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
@@ -244,6 +246,12 @@ class Checker:
                 self._replayed.add((key, ids["claimId"]))
             if CANARY.encode() in message.data:
                 self.broken(Promise.NOTHING_LEAKS, f"a message of {key} repeats it")
+
+    def answered(self, request: Request) -> None:
+        """See `delivery.Witness`."""
+        answer = request.answer.result() if request.answer.done() else None
+        if answer == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(answer, InternalError):
+            self.broken(Promise.EVERYTHING_ENDS, f"a defect: {answer!r}")
 
     def event_begins(self, event_id: str) -> None:
         """See `delivery.Witness`."""

@@ -42,6 +42,9 @@ class Stage(Protocol):
 class Witness(Protocol):
     """Is told of every answer of an instance."""
 
+    def answered(self, request: Request) -> None:
+        """An instance has answered, or the platform waits no longer."""
+
     def event_begins(self, event_id: str) -> None:
         """A dispatcher gets an event."""
 
@@ -169,6 +172,7 @@ class EventTrigger:
         )
 
         def settled(answered: Request) -> bool:
+            self.witness.answered(answered)
             acknowledged = answered.answer.done() and answered.answer.result() is None
             self.witness.event_ends(event_id, acknowledged=acknowledged)
             return acknowledged
@@ -217,6 +221,7 @@ class Topic:
         )
 
         def settled(answered: Request) -> bool:
+            self.witness.answered(answered)
             answer = answered.answer
             if not answer.done() or answer.result() != HTTPStatus.NO_CONTENT:
                 return False

@@ -199,6 +199,8 @@ def job_violations(
         )
     if change.taken_by is not None and new["attempt"] != old["attempt"] + 1:
         yield Violation(Promise.CALL_BUDGET, f"{change.key}: a lease without an attempt")
+    if (new.get("lastError") or {}).get("code") == "INTERNAL_ERROR":
+        yield Violation(Promise.EVERYTHING_ENDS, f"{change.key}: {new['lastError']}")
     if new["attempt"] > max_attempts:
         yield Violation(Promise.CALL_BUDGET, f"{change.key}: attempt {new['attempt']}")
     if new["llmCalls"] > max_calls:

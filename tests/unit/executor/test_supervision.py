@@ -118,15 +118,22 @@ def test_how_work_ends_is_a_value(error: Exception, outcome: Outcome | Pending) 
     assert virtually(scene()) == outcome
 
 
-def test_a_surprise_is_not_swallowed_and_stops_the_renewals() -> None:
+class Surprise(Exception):
+    """Says what no log and no document may repeat."""
+
+
+def test_a_defect_fails_the_attempt_and_is_named_without_its_text() -> None:
     async def scene() -> None:
         documents = Documents()
         job = await held(documents)
-        with pytest.raises(ZeroDivisionError):
-            await Call(1, fails_with=ZeroDivisionError()).run(job)
+
+        ended = await Call(1, fails_with=Surprise("the prompt")).run(job)
         before = documents.commits
         await asyncio.sleep(100)
 
-        assert documents.commits == before
+        assert isinstance(ended, Failed)
+        assert (ended.error.code, ended.error.retryable) == ("INTERNAL_ERROR", True)
+        assert ended.error.message.startswith("Surprise in executor.supervision.supervised")
+        assert documents.commits == before, "nobody renews the lease any more"
 
     virtually(scene())
