@@ -33,6 +33,9 @@ class FirestoreProxy:
     #: Where it listens, host:port.
     address: str = ""
     calls: Counter[str] = field(default_factory=Counter)
+    #: Of the messages themselves, by method.
+    request_bytes: Counter[str] = field(default_factory=Counter)
+    answer_bytes: Counter[str] = field(default_factory=Counter)
     #: How many of the next answers of a method are lost.
     answers_to_lose: Counter[str] = field(default_factory=Counter)
     #: Awaited with each call's method before it is passed on, and before its answer is.
@@ -75,7 +78,7 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
             if self._proxy.on_request is not None:
                 await self._proxy.on_request(name)
             call = self._channel.stream_stream(method)(
-                requests,
+                self._weighed(requests, name),
                 metadata=_metadata(context.invocation_metadata()),
                 timeout=context.time_remaining(),
             )
@@ -85,6 +88,7 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
                 trailing = tuple(error.trailing_metadata() or ())
                 await context.abort(error.code(), error.details(), trailing)
                 return
+            self._proxy.answer_bytes[name] += sum(map(len, answers))
             if self._proxy.on_answer is not None:
                 await self._proxy.on_answer(name)
             if self._proxy.answers_to_lose[name] > 0:
@@ -94,6 +98,11 @@ class _Forwarding(grpc.GenericRpcHandler):  # type: ignore[misc]  # untyped libr
                 yield answer
 
         return grpc.stream_stream_rpc_method_handler(forward)
+
+    async def _weighed(self, requests: Any, name: str) -> AsyncIterator[bytes]:
+        async for request in requests:
+            self._proxy.request_bytes[name] += len(request)
+            yield request
 
 
 def _metadata(received: Any) -> list[tuple[str, Any]]:

@@ -1,55 +1,73 @@
-"""`make bench`: measure, and write `docs/benchmarks.md`.
+"""`make bench`: measure part by part, and write `docs/benchmarks.md`.
 
-python -m tests.benchmarks [--quick]
+python -m tests.benchmarks [--quick] [PART …]
+
+Each part runs in a process of its own, and what it measured is kept when it ends: a part that
+fails leaves the others' figures, and can be measured again for itself.
 """
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+import time
+from pathlib import Path
 
-from tests.benchmarks.calls import measure_calls
-from tests.benchmarks.cold_start import measure_cold_starts
-from tests.benchmarks.executor_cost import measure_executor
-from tests.benchmarks.filter_cost import measure_filter
-from tests.benchmarks.recovery import measure_recovery
-from tests.benchmarks.report import Measured, write_report
-from tests.benchmarks.whole_path import measure_paths
+from pydantic import TypeAdapter
 
-_T = TypeVar("_T")
-_NETWORK_SECONDS = (0.0, 0.02)
+from infra.local.bundle import REPOSITORY
+from tests.benchmarks.apart import NotMeasured, measured_apart
+from tests.benchmarks.machine import load_now, machine
+from tests.benchmarks.parts import PARTS
+from tests.benchmarks.report import DOCS, keep
 
 
 def main() -> None:
-    """Measure all, with fewer samples when in a hurry."""
+    """Measure the parts that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="A tenth of the samples.")
-    quick = parser.parse_args().quick
-    measured = Measured(
-        cold_starts=_told("cold starts", lambda: measure_cold_starts(5 if quick else 15)),
-        filters=_told("filter", lambda: measure_filter(20 if quick else 200)),
-        paths=_told(
-            "whole path",
-            lambda: {
-                network: measure_paths(8 if quick else 60, network_seconds=network)
-                for network in _NETWORK_SECONDS
-            },
-        ),
-        recovery=_told("recovery", lambda: measure_recovery(4 if quick else 20)),
-        calls_per_step=_told("calls", measure_calls),
-        executor=_told(
-            "executor",
-            lambda: measure_executor(
-                pairs=20 if quick else 200, block=50 if quick else 1_000, blocks=10
-            ),
-        ),
+    parser.add_argument(
+        "--quick", action="store_true", help="A tenth of the samples, to build/benchmarks."
     )
-    write_report(measured)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--raw", type=Path, help="Measure one part here, and write it there.")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if chosen.raw:
+        figures = PARTS[chosen.parts[0]].measure(chosen.quick)
+        chosen.raw.write_text(TypeAdapter(object).dump_json(figures).decode())
+        return
+    folder = REPOSITORY / "build/benchmarks" if chosen.quick else DOCS
+    failed = [
+        name for name in chosen.parts or PARTS if not _measure(name, folder, quick=chosen.quick)
+    ]
+    _say(f"written: {folder / 'benchmarks.md'}")
+    if failed:
+        sys.exit(f"not measured, former figures stay: {' '.join(failed)}")
 
 
-def _told(what: str, measure: Callable[[], _T]) -> _T:
-    sys.stderr.write(f"measuring: {what}\n")
-    return measure()
+def _measure(name: str, folder: Path, *, quick: bool) -> bool:
+    """Measure one part and put it on the page; whether that worked."""
+    part, begun, load = PARTS[name], time.monotonic(), load_now()
+    _say(f"measuring: {name} (load {load})")
+    arguments = [name, *(["--quick"] if quick else [])]
+    try:
+        figures = measured_apart(
+            "tests.benchmarks", arguments, within_seconds=part.limit_seconds
+        )
+    except NotMeasured as problem:
+        _say(f"{name}: {problem}")
+        return False
+    seconds = round(time.monotonic() - begun)
+    _say(f"{name}: {seconds} s")
+    keep(
+        folder,
+        name,
+        {"figures": figures, "seconds": seconds, "load before": load, "machine": machine()},
+    )
+    return True
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

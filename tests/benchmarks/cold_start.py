@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from infra.local.bundle import REPOSITORY
 
-_SETTINGS = {
+SETTINGS = {
     "GCP_PROJECT": "bench",
     "JOBS_TOPIC": "jobs",
     "DEAD_LETTER_TOPIC": "dead",
@@ -62,7 +62,7 @@ def run_timed(script: str) -> tuple[float, float]:
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, **_SETTINGS},
+        env={**os.environ, **SETTINGS},
         cwd=REPOSITORY,
         check=True,
         capture_output=True,

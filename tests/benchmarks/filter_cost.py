@@ -1,9 +1,9 @@
-"""What an event costs that asks for nothing: every write to every run causes one."""
+"""What an event costs the dispatcher: every write to every run causes one."""
 
 import asyncio
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Never
@@ -44,11 +44,30 @@ class _Unused:
         raise AssertionError("an event that asks for nothing published")
 
 
+class _Obliging:
+    """A store that takes every commit and a queue that takes every message, for nothing."""
+
+    async def read(self, *_: Any, **__: Any) -> Never:
+        raise AssertionError("a claim read the database")
+
+    async def commit(self, *_: Any, **__: Any) -> int:
+        return 1
+
+    async def publish(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def repeat_event(steps: int, times: int) -> None:
+    """Handle one event that asks for nothing so many times, for an instrument that counts."""
+    old = _run(steps, filler=0)
+    _measured("others' field", steps, old, _touched(old), times)
+
+
 def measure_filter(rounds: int) -> Sequence[FilterCost]:
-    """Hand the dispatcher events that change nothing for it, at several sizes."""
+    """Hand the dispatcher events at several sizes: that ask for nothing, and that ask."""
     costs = []
     for steps in SIZES:
-        for kind, change in (("others' field", _touched), ("our finalize", _finalized)):
+        for kind, change in CHANGES.items():
             old = _run(steps, filler=0)
             costs.append(_measured(kind, steps, old, change(old), rounds))
     large = _run(SIZES[-1], filler=_largest_filler())
@@ -68,15 +87,18 @@ def _measured(
         time=_NOW,
     )
     attributes = {"id": "bench", "subject": f"documents/flow_runs/{_RUN_ID}"}
-    samples = asyncio.run(_handled(attributes, event.body, rounds))
+    services = _Obliging() if kind == READY else _Unused()
+    samples = asyncio.run(_handled(attributes, event.body, rounds, services))
     return FilterCost(kind=kind, steps=steps, event_bytes=len(event.body), milliseconds=samples)
 
 
-async def _handled(attributes: Mapping[str, str], body: bytes, rounds: int) -> list[float]:
-    clock, unused = SystemClock(), _Unused()
+async def _handled(
+    attributes: Mapping[str, str], body: bytes, rounds: int, services: Any
+) -> list[float]:
+    clock = SystemClock()
     dispatcher = Dispatcher(
-        documents=unused,
-        queue=unused,
+        documents=services,
+        queue=services,
         clock=clock,
         log=EventLogger(
             component="dispatcher",
@@ -138,6 +160,21 @@ def _finalized(run: Mapping[str, Any]) -> dict[str, Any]:
     steps = run["steps"]
     ended = {**steps["llm_report_0"], "status": "SUCCEEDED"}
     return {**run, "steps": {**steps, "llm_report_0": ended}}
+
+
+def _readied(run: Mapping[str, Any]) -> dict[str, Any]:
+    steps = run["steps"]
+    asked = {**steps["llm_report_1"], "status": "READY", "outputs": {}}
+    return {**run, "steps": {**steps, "llm_report_1": asked}}
+
+
+#: What is changed -> how.
+READY = "a step READY"
+CHANGES: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "others' field": _touched,
+    "our finalize": _finalized,
+    READY: _readied,
+}
 
 
 def _largest_filler() -> int:

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +46,56 @@ _POLL_SECONDS = 0.02
 _WARM_UP = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PathCost:
     """Milliseconds of single steps, one after the other, beyond the model's time."""
 
     #: From the write that makes the step READY to the write that ends it.
-    whole: Sequence[float]
+    whole: list[float] = field(default_factory=list)
     #: Of the request that does the work: the push, or the event.
-    working: Sequence[float]
+    working: list[float] = field(default_factory=list)
+    #: Of the event that claims; the single function has none of its own.
+    claiming: list[float] = field(default_factory=list)
 
 
-def measure_paths(steps: int, *, network_seconds: float) -> tuple[PathCost, PathCost]:
-    """Ours, and the single function's.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathPair:
+    """Both systems' samples; the two took turns, step by step."""
+
+    ours: PathCost
+    theirs: PathCost
+
+
+def measure_paths(steps: int, *, network_seconds: Sequence[float]) -> Mapping[float, PathPair]:
+    """Network seconds -> ours, and the single function's.
 
     On one machine a call takes almost no time, in a region some 10 to 30 ms: so much is put
     in front of every call of Firestore and Cloud Storage, for both alike.
     """
-    with tempfile.TemporaryDirectory() as root:
-        ours = asyncio.run(_ours(Path(root, "ours"), steps, network_seconds))
-        single = Path(root, "single")
-        single.mkdir()
-        theirs = asyncio.run(_single(single, steps, network_seconds))
-    return ours, theirs
+    return {seconds: asyncio.run(_pair(steps, seconds)) for seconds in network_seconds}
+
+
+async def _pair(steps: int, network_seconds: float) -> PathPair:
+    pair = PathPair(ours=PathCost(), theirs=PathCost())
+    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as other:
+        ours, single = Path(root), Path(other)
+        async with (
+            _our_site(ours, network_seconds) as our_site,
+            _single_site(single, network_seconds) as their_site,
+        ):
+            for number in range(_WARM_UP + steps):
+                for site, cost in ((our_site, pair.ours), (their_site, pair.theirs)):
+                    await _one(site, number, cost if number >= _WARM_UP else PathCost())
+    return pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    documents: DocumentStore
+    folder: ObjectFolder
+    relay: Relay
+    working: Stopwatch
+    claiming: Stopwatch | None
 
 
 def _delayed(seconds: float) -> Callable[[ASGIApp], ASGIApp]:
@@ -90,33 +117,34 @@ def _delay(proxy: FirestoreProxy, seconds: float) -> None:
     proxy.on_request = wait
 
 
-async def _ours(root: Path, steps: int, network_seconds: float) -> PathCost:
-    watch = Stopwatch()
-    tuning = Tuning(push_detour=watch.detour, storage_wrapper=_delayed(network_seconds))
+@asynccontextmanager
+async def _our_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
+    pushes, events = Stopwatch(), Stopwatch()
+    tuning = Tuning(push_detour=pushes.detour, storage_wrapper=_delayed(network_seconds))
     async with (
         serve(create_gemini(latency_seconds=MODEL_SECONDS), name="stand-in") as url,
         local_environment(
             embedded=False, data_dir=root, say=print, gemini_url=url, tuning=tuning
         ) as environment,
     ):
-        assert environment.instruments is not None
-        for proxy in environment.instruments.firestore.values():
+        instruments = environment.instruments
+        assert instruments is not None
+        for proxy in instruments.firestore.values():
             _delay(proxy, network_seconds)
-        await publish_registry(environment.documents)
-        return await _timed(environment.documents, environment.objects, watch, steps)
-
-
-async def _single(root: Path, steps: int, network_seconds: float) -> PathCost:
-    watch = Stopwatch()
-    async with _single_site(root, watch, network_seconds) as (documents, folder):
-        await publish_registry(documents)
-        return await _timed(documents, folder, watch, steps)
+        async with events.detour(instruments.relay.target_url) as instruments.relay.target_url:
+            await publish_registry(environment.documents)
+            yield _Site(
+                documents=environment.documents,
+                folder=environment.objects,
+                relay=instruments.relay,
+                working=pushes,
+                claiming=events,
+            )
 
 
 @asynccontextmanager
-async def _single_site(
-    root: Path, watch: Stopwatch, network_seconds: float
-) -> AsyncIterator[tuple[DocumentStore, ObjectFolder]]:
+async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
+    watch = Stopwatch()
     found = find_emulators(os.environ, Path.home())
     assert isinstance(found, Found)
     project, folder = f"bench-{uuid.uuid4().hex[:8]}", ObjectFolder(root / "objects")
@@ -150,44 +178,44 @@ async def _single_site(
         ):
             await register_trigger(emulators.firestore_host, project)
             client: Any = firestore_client(emulators.firestore_host, project)
-            yield FirestoreDocuments(client), folder
+            documents = FirestoreDocuments(client)
+            await publish_registry(documents)
+            yield _Site(
+                documents=documents, folder=folder, relay=relay, working=watch, claiming=None
+            )
             client.close()
 
 
-async def _timed(
-    documents: DocumentStore, folder: ObjectFolder, watch: Stopwatch, steps: int
-) -> PathCost:
-    whole = []
-    for number in range(_WARM_UP + steps):
-        if number == _WARM_UP:
-            await asyncio.sleep(1)
-            watch.times.clear()
-        whole.append(await _one(documents, folder, number))
-    working = sorted(watch.times)[-steps:]
-    return PathCost(
-        whole=[(seconds - MODEL_SECONDS) * 1000 for seconds in whole[_WARM_UP:]],
-        working=[(seconds - MODEL_SECONDS) * 1000 for seconds in working],
-    )
-
-
-async def _one(documents: DocumentStore, folder: ObjectFolder, number: int) -> float:
-    """Seconds by the database's own clock, from one write to the other."""
+async def _one(site: _Site, number: int, cost: PathCost) -> None:
+    """Time one step, by the database's own clock from one write to the other."""
     run_id = f"20260105-090000_BTCUSD_{number:06x}"
     run, objects = single_report_run(bucket=BUCKET, run_id=run_id)
     for item in objects:
-        folder.write(item.bucket, item.name, item.data, content_type=item.content_type)
+        site.folder.write(item.bucket, item.name, item.data, content_type=item.content_type)
     ref = DocumentRef("flow_runs", run_id)
-    begun = await documents.commit([Create(ref=ref, data=run)], timeout_seconds=_SECONDS)
+    watches = [watch for watch in (site.working, site.claiming) if watch]
+    for watch in watches:
+        watch.times.clear()
+    begun = await site.documents.commit([Create(ref=ref, data=run)], timeout_seconds=_SECONDS)
+    ended = await _ended(site.documents, ref)
+    async with asyncio.timeout(_SECONDS):
+        # The events of our own writes too, and the answer of the request that did the work.
+        await site.relay.idle()
+        while not site.working.times:  # noqa: ASYNC110 -- a list, as tests read it
+            await asyncio.sleep(_POLL_SECONDS)
+    cost.whole.append((ended - begun) / 1e6 - 1000 * MODEL_SECONDS)
+    # The longest is the one that worked: the others asked for nothing.
+    cost.working.append(1000 * (max(site.working.times) - MODEL_SECONDS))
+    if site.claiming:
+        cost.claiming.append(1000 * max(site.claiming.times))
+
+
+async def _ended(documents: DocumentStore, ref: DocumentRef) -> int:
     async with asyncio.timeout(_SECONDS):
         while True:
             [found] = await documents.read([ref], timeout_seconds=_SECONDS)
             status = found and found.data["steps"]["llm_report_1d"]["status"]
             if found and status in {"SUCCEEDED", "FAILED"}:
                 assert status == "SUCCEEDED", found.data
-                return (found.version - begun) / 1e9
+                return found.version
             await asyncio.sleep(_POLL_SECONDS)
-
-
-if __name__ == "__main__":
-    for cost in measure_paths(5, network_seconds=0.02):
-        sys.stdout.write(f"{cost}\n")

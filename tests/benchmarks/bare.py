@@ -1,0 +1,98 @@
+"""The executor's calls with no logic: what nobody can go below with these clients."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+
+from infra.local.local_functions import BUCKET
+from shared.domain.documents import DocumentRef, Update
+
+_SECONDS = 60.0
+
+
+class Bare:
+    """The calls of one job, through the executor's own clients."""
+
+    def __init__(self, executor: Any, gemini_url: str) -> None:
+        self._documents = executor.documents
+        self._storage = executor.objects._client
+        self._threads = ThreadPoolExecutor(8)
+        self._gemini_url = gemini_url
+        self._http = httpx2.AsyncClient(trust_env=False, timeout=_SECONDS)
+
+    async def prepare(self) -> None:
+        """Learn names and sizes from a finished job."""
+        run_id = f"20260105-090000_BTCUSD_{0:06x}"
+        self._run = DocumentRef("flow_runs", run_id)
+        self._job = DocumentRef("llm_jobs", f"{run_id}~report")
+        [run] = await self._documents.read([self._run], timeout_seconds=_SECONDS)
+        llm = run.data["steps"]["report"]["inputs"]["llm"]
+        schema_id = llm["llmProfile"]["structuredOutput"]["schemaId"]
+        self._registry = [
+            DocumentRef("llm_prompts", llm["promptId"]),
+            DocumentRef("llm_schemas", schema_id),
+        ]
+        [schema] = await self._documents.read([self._registry[1]], timeout_seconds=_SECONDS)
+        blobs = list(self._storage.list_blobs(BUCKET))
+        names = [blob.name for blob in blobs]
+        self._manifest = next(
+            name for name in names if "chart" in name and name.endswith(".json")
+        )
+        self._image = next(name for name in names if name.endswith(".png"))
+        self._ohlcv = next(name for name in names if "ohlcv" in name)
+        self._report = next(
+            blob.download_as_bytes() for blob in blobs if blob.name.endswith("/report.json")
+        )
+        self._body = json.dumps(
+            {
+                "contents": [{"role": "user", "parts": [{"text": "x" * 2_000}]}],
+                "generationConfig": {
+                    "responseMimeType": "application/json",
+                    "responseJsonSchema": schema.data["jsonSchema"],
+                },
+            }
+        )
+        self._model = llm["llmProfile"]["modelName"]
+
+    async def once(self, number: int) -> None:
+        """One job's calls, in the order and with the parallelism of the executor's."""
+        refs = [self._run, self._job, *self._registry]
+        run, job, *_ = await self._documents.read(refs, timeout_seconds=_SECONDS)
+        version = await self._documents.commit(
+            [Update(ref=self._job, changes={("n",): number}, guard=job.version)],
+            timeout_seconds=_SECONDS,
+        )
+        await asyncio.gather(self._read(self._ohlcv), self._chart())
+        url = f"{self._gemini_url}/v1/models/{self._model}:generateContent"
+        answer = await self._http.post(
+            url, content=self._body, headers={"x-goog-api-key": "bench"}
+        )
+        answer.raise_for_status()
+        await self._in_thread(self._upload, f"bare/{number}.json")
+        await self._documents.commit(
+            [
+                Update(ref=self._run, changes={("n",): number}, guard=run.version),
+                Update(ref=self._job, changes={("n",): -number - 1}, guard=version),
+            ],
+            timeout_seconds=_SECONDS,
+        )
+
+    async def _chart(self) -> None:
+        await self._read(self._manifest)
+        await self._read(self._image)
+
+    async def _read(self, name: str) -> None:
+        def read() -> None:
+            self._storage.bucket(BUCKET).blob(name).download_as_bytes()
+
+        await self._in_thread(read)
+
+    def _upload(self, name: str) -> None:
+        blob = self._storage.bucket(BUCKET).blob(name)
+        blob.upload_from_string(self._report, "application/json", if_generation_match=0)
+
+    async def _in_thread(self, call: Any, *arguments: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
