@@ -13,8 +13,9 @@ from infra.local.emulators import Emulator, Found, JarCommand, RunningAt
 from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.processes import ChildProcess, Command, ProcessFailed, answers
 
-#: Enough for thousands of flow runs; a fresh emulator takes 116 MB in all.
-_JVM_FLAGS = ("-Xmx192m", "-XX:+UseSerialGC", "-Duser.language=en")
+#: Enough for a thousand flow runs; a fresh emulator takes 116 MB in all.
+HEAP_MEBIBYTES = 192
+_JVM_FLAGS = ("-XX:+UseSerialGC", "-Duser.language=en")
 # Otherwise Java posts a push again by itself when the endpoint dies in mid-request, on top of
 # the retries that the subscription asks for.
 _NO_SILENT_RETRY = "-Dsun.net.http.retryPost=false"
@@ -67,11 +68,13 @@ async def running_emulators(
     log_folder: Path,
     environ: Mapping[str, str],
     events_address: str | None = None,
+    heap_mebibytes: int = HEAP_MEBIBYTES,
 ) -> AsyncIterator[RunningEmulators]:
     """Run both emulators, ready, for as long as the block lasts; logs go to `log_folder`.
 
     `events_address` is the host:port to which the Firestore emulator delivers document
-    events, once a trigger is registered with it (see `emulator_events`).
+    events, once a trigger is registered with it (see `emulator_events`). It keeps all documents
+    within `heap_mebibytes`.
 
     Raises:
         ProcessFailed: An emulator did not start.
@@ -85,7 +88,7 @@ async def running_emulators(
             _start(
                 "firestore-emulator",
                 found.firestore,
-                _firestore(events_address),
+                _firestore(events_address, heap_mebibytes),
                 place,
                 children,
             ),
@@ -149,17 +152,19 @@ async def _on_free_port(command: Callable[[int], Command]) -> tuple[ChildProcess
     raise AssertionError("the last draw returns or raises")
 
 
-def _firestore(events_address: str | None) -> _Argv:
+def _firestore(events_address: str | None, heap_mebibytes: int) -> _Argv:
     events = () if events_address is None else ("--functions_emulator", events_address)
 
     def argv(command: JarCommand, port: int) -> Sequence[str]:
-        return (*_java(command), "--host", LOOPBACK, "--port", str(port), *events)
+        java = _java(command, f"-Xmx{heap_mebibytes}m")
+        return (*java, "--host", LOOPBACK, "--port", str(port), *events)
 
     return argv
 
 
 def _pubsub(command: JarCommand, port: int) -> Sequence[str]:
-    return (*_java(command, _NO_SILENT_RETRY), f"--host={LOOPBACK}", f"--port={port}")
+    java = _java(command, f"-Xmx{HEAP_MEBIBYTES}m", _NO_SILENT_RETRY)
+    return (*java, f"--host={LOOPBACK}", f"--port={port}")
 
 
 def _java(command: JarCommand, *flags: str) -> Sequence[str]:

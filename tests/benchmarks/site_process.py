@@ -20,6 +20,9 @@ from infra.local.objects import ObjectFolder
 from infra.local.serve import serve
 from infra.local.storage import create_app as create_storage
 
+#: Room for ten thousand steps with all their versions: 192 MiB are full after some two thousand.
+_HEAP_MEBIBYTES = 2_048
+
 
 async def run(latency_seconds: float) -> None:
     """Run emulators, storage server and stand-in until standard input ends."""
@@ -32,7 +35,12 @@ async def run(latency_seconds: float) -> None:
         async with (
             serve(create_storage(folder), name="storage server") as storage_url,
             serve(create_gemini(latency_seconds=latency_seconds), name="stand-in") as gemini,
-            running_emulators(found, log_folder=Path(scratch), environ=os.environ) as emulators,
+            running_emulators(
+                found,
+                log_folder=Path(scratch),
+                environ=os.environ,
+                heap_mebibytes=_HEAP_MEBIBYTES,
+            ) as emulators,
         ):
             addresses = {
                 "FIRESTORE_EMULATOR_HOST": emulators.firestore_host,
