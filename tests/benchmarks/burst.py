@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.domain.documents import DocumentRef
-from tests.benchmarks.rivals.worker import WidePushes
-from tests.chaos import ChaosSite, chaos_site
+from tests.chaos import ChaosSite, WidePushes, chaos_site
 
 WIDTHS = (1, 10, 50)
 MODEL_SECONDS = 1.0

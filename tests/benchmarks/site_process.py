@@ -20,7 +20,7 @@ from infra.local.objects import ObjectFolder
 from infra.local.serve import serve
 from infra.local.storage import create_app as create_storage
 
-#: Room for ten thousand steps with all their versions: 192 MiB are full after some two thousand.
+#: Room for ten thousand steps with all their versions: 192 MiB are full after two thousand.
 _HEAP_MEBIBYTES = 2_048
 
 
