@@ -97,8 +97,8 @@ def _paths(measured: Measured) -> Iterator[Target]:
 #: Counted in executor/ and in tests/benchmarks/single_function.py.
 _PATH = (
     "Five calls must follow one another (batch read, lease beside manifest, image, upload,"
-    " finalize) where the single function makes twelve, so that waiting is saved by the network's"
-    " time; what is left is CPU, of which the profile below shows the parts"
+    " finalize) where the single function makes twelve, so that less waits for the network;"
+    " what is left is CPU, of which the profile below shows the parts"
     " and [the history](benchmarks-history.md) what was tried."
 )
 
