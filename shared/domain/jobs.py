@@ -46,6 +46,8 @@ class JobMove(StrEnum):
 _OPEN_MOVES = {
     JobMove.CLAIM: JobState.QUEUED,
     JobMove.LEASE: JobState.RUNNING,
+    # Also of a job that was given back: its report may stand, and no attempt be left.
+    JobMove.SUCCEED: JobState.SUCCEEDED,
     JobMove.FAIL: JobState.FAILED,
     JobMove.ABANDON: JobState.ABANDONED,
 }
@@ -57,7 +59,6 @@ TRANSITIONS: dict[JobState, dict[JobMove, JobState]] = {
         **_OPEN_MOVES,
         JobMove.RENEW: JobState.RUNNING,
         JobMove.RELEASE: JobState.QUEUED,
-        JobMove.SUCCEED: JobState.SUCCEEDED,
     },
     JobState.SUCCEEDED: _CLOSED_MOVES,
     JobState.FAILED: _CLOSED_MOVES,

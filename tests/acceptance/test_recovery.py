@@ -12,9 +12,10 @@ from executor.service import Executor
 from infra.local.gemini.faults import FaultKind, FaultRule
 from shared.domain.documents import Update
 from shared.domain.flow_run import step_field
+from shared.domain.job_documents import job_ref, update_job
 from shared.domain.jobs import JobState
 from tests.kill_stage import KillStage, kill_stage
-from tests.model_stage import RUN, STEP_ID
+from tests.model_stage import RUN, RUN_ID, STEP_ID
 from tests.mortal import Point
 
 ACKNOWLEDGED, AGAIN = 204, 503
@@ -84,6 +85,19 @@ async def test_a_report_is_found_before_its_job_is_given_up_or_tried_again(
         assert stage.billed_calls == 1
 
 
+async def test_a_report_counts_although_its_job_was_given_back_and_no_attempt_is_left(
+    tmp_path: Path,
+) -> None:
+    async with kill_stage(tmp_path, {"MAX_ATTEMPTS": "1"}) as stage:
+        assert await stage.deliver_and_kill(Point.AFTER_ARTIFACT)
+        await given_back(stage)
+        await stage.deliver_until_closed()
+
+        assert (await stage.record()).state is JobState.SUCCEEDED
+        assert (await stage.step())["outputs"]["execution"]["reused"] is True
+        assert stage.billed_calls == 1
+
+
 async def test_a_job_whose_last_attempt_died_without_a_report_is_given_up(
     tmp_path: Path,
 ) -> None:
@@ -119,6 +133,19 @@ async def test_a_step_that_is_claimed_anew_with_other_inputs_is_a_conflict(
 
         assert (await stage.step())["error"]["code"] == "ARTIFACT_CONFLICT"
         assert stage.billed_calls == 1
+
+
+async def given_back(stage: KillStage) -> None:
+    """As an instance does that is being stopped."""
+    [stored] = await stage.environment.documents.read(
+        [job_ref(RUN_ID, STEP_ID)], timeout_seconds=1
+    )
+    assert stored is not None
+    now = stage.environment.clock.now()
+    queued = (await stage.record()).release(now=now, not_before=now, error=None)
+    await stage.environment.documents.commit(
+        [update_job(queued, stored.version)], timeout_seconds=1
+    )
 
 
 async def make_ready(stage: KillStage, **profile: float) -> None:
