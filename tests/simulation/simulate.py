@@ -30,8 +30,9 @@ from tests.simulation.world import Entry, World
 #: How often the sweep is asked for.
 SWEEP_SECONDS = 60.0
 #: For so long nobody may be at work on a step when nothing goes wrong any more: the longest
-#: time after which the sweep looks again at a job that waits in the queue, and one sweep.
-MOST_NEGLECTED_SECONDS = 960.0
+#: time after which the sweep looks again at a job that waits in the queue, the jitter of that,
+#: one sweep, and the seconds in which a message is sent and taken.
+MOST_NEGLECTED_SECONDS = 900.0 + 10.0 + SWEEP_SECONDS + 10.0
 #: What is left to do so long after the last fault is left for ever.
 MOST_SECONDS = 4_000.0
 
