@@ -5,26 +5,31 @@ lost, a hidden second try fails its precondition and looks like a loss. The call
 back instead. Reads are safe to repeat and are retried here, within their timeout.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from google.api_core import exceptions, retry_async
-from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.async_query import AsyncQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
-from google.cloud.firestore_v1.field_path import FieldPath
-from google.cloud.firestore_v1.transforms import DELETE_FIELD
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
+from google.cloud.firestore_v1.types import (
+    BatchGetDocumentsRequest,
+    CommitRequest,
+    CommitResponse,
+)
 
-from shared.domain.documents import DELETE, Create, DocumentRef, Snapshot, Version, Write
+from shared.adapters.firestore_values import found_snapshot, write_message
+from shared.domain.documents import DocumentRef, Snapshot, Version, Write
 from shared.domain.flow_run import RunStatus
 from shared.domain.job_documents import COLLECTION as JOBS
 from shared.ports import Conflict, StoreUnavailable
 
 _T = TypeVar("_T")
 _ID = "__name__"
+_CommitRequest = CommitRequest.pb()
+_BatchGetDocumentsRequest = BatchGetDocumentsRequest.pb()
 #: The service answered, and nothing was written.
 _CONFLICTS = (
     exceptions.FailedPrecondition,
@@ -45,6 +50,9 @@ class FirestoreDocuments:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+        # Public are only layers that cost more than the calls beneath them.
+        self._database = client._database_string  # noqa: SLF001
+        self._metadata = client._rpc_metadata  # noqa: SLF001
 
     async def read(
         self, refs: Sequence[DocumentRef], *, timeout_seconds: float
@@ -55,37 +63,44 @@ class FirestoreDocuments:
 
     async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
         """One Commit call; see the port."""
-        batch = self._client.batch()
-        for write in writes:
-            document = self._document(write.ref)
-            if isinstance(write, Create):
-                batch.create(document, dict(write.data))
-            else:
-                guard = self._client.write_option(last_update_time=_timestamp(write.guard))
-                batch.update(document, _changes(write.changes), option=guard)
+        messages = [write_message(write, self._path(write.ref)) for write in writes]
+        request = _CommitRequest(database=self._database, writes=messages)
         try:
-            results = await batch.commit(retry=None, timeout=timeout_seconds)
+            response = await self._api.commit(
+                CommitRequest.wrap(request),
+                retry=None,
+                timeout=timeout_seconds,
+                metadata=self._metadata,
+            )
         except _CONFLICTS as error:
             raise Conflict(_name(error)) from None
         except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
             raise StoreUnavailable(_name(error)) from None
-        return max(_version(result.update_time) for result in results)
+        results = CommitResponse.pb(response).write_results
+        return Version(max(result.update_time.ToNanoseconds() for result in results))
 
     async def _read_once(
         self, refs: Sequence[DocumentRef], timeout_seconds: float
     ) -> dict[DocumentRef, Snapshot]:
-        documents = [self._document(ref) for ref in refs]
-        found: dict[DocumentRef, Snapshot] = {}
-        async for document in self._client.get_all(
-            documents, retry=None, timeout=timeout_seconds
-        ):
-            if document.exists:
-                snapshot = _snapshot(document)
-                found[snapshot.ref] = snapshot
-        return found
+        names = [self._path(ref) for ref in dict.fromkeys(refs)]
+        request = _BatchGetDocumentsRequest(database=self._database, documents=names)
+        responses = await self._api.batch_get_documents(
+            BatchGetDocumentsRequest.wrap(request),
+            retry=None,
+            timeout=timeout_seconds,
+            metadata=self._metadata,
+        )
+        snapshots = [found_snapshot(response) async for response in responses]
+        return {snapshot.ref: snapshot for snapshot in snapshots if snapshot is not None}
 
-    def _document(self, ref: DocumentRef) -> Any:
-        return self._client.collection(ref.collection).document(ref.document_id)
+    @property
+    def _api(self) -> FirestoreAsyncClient:
+        # Made at the first use, with the channel's settings and the emulator's address.
+        api: FirestoreAsyncClient = self._client._firestore_api  # noqa: SLF001
+        return api
+
+    def _path(self, ref: DocumentRef) -> str:
+        return f"{self._database}/documents/{ref.collection}/{ref.document_id}"
 
 
 class FirestoreUnfinishedWork:
@@ -149,27 +164,9 @@ async def _read(once: Callable[[], Awaitable[_T]], timeout_seconds: float) -> _T
 def _snapshot(document: Any) -> Snapshot:
     return Snapshot(
         ref=DocumentRef(document.reference.parent.id, document.id),
-        version=_version(document.update_time),
+        version=Version(document.update_time.timestamp_pb().ToNanoseconds()),
         data=document.to_dict() or {},
     )
-
-
-def _changes(changes: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    return {
-        FieldPath(*path).to_api_repr(): DELETE_FIELD if value is DELETE else value
-        for path, value in changes.items()
-    }
-
-
-def _version(moment: DatetimeWithNanoseconds) -> Version:
-    timestamp: Timestamp = moment.timestamp_pb()  # type: ignore[no-untyped-call]  # api_core's
-    return Version(timestamp.ToNanoseconds())
-
-
-def _timestamp(version: Version) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromNanoseconds(version)
-    return timestamp
 
 
 def _name(error: Exception) -> str:
