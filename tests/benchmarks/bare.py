@@ -61,11 +61,12 @@ class Bare:
         """One job's calls, in the order and with the parallelism of the executor's."""
         refs = [self._run, self._job, *self._registry]
         run, job, *_ = await self._documents.read(refs, timeout_seconds=_SECONDS)
-        version = await self._documents.commit(
+        lease = self._documents.commit(
             [Update(ref=self._job, changes={("n",): number}, guard=job.version)],
             timeout_seconds=_SECONDS,
         )
-        await asyncio.gather(self._read(self._ohlcv), self._chart())
+        # As on a first attempt of the executor's: read while the lease is written.
+        version, *_ = await asyncio.gather(lease, self._read(self._ohlcv), self._chart())
         url = f"{self._gemini_url}/v1/models/{self._model}:generateContent"
         answer = await self._http.post(
             url, content=self._body, headers={"x-goog-api-key": "bench"}

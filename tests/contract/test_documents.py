@@ -193,6 +193,15 @@ async def test_odd_field_names_are_one_segment_each(store: DocumentStore, name: 
     assert after.data == {"steps": {name: {"status": "RUNNING", "keep": 1}}}
 
 
+@pytest.mark.parametrize("name", [*ODD_NAMES, "\\", "`"])
+async def test_a_path_may_begin_with_an_odd_name(store: DocumentStore, name: str) -> None:
+    before = await created(store, {name: {"a": 1, "b": 2}})
+
+    await store.commit([changing(before, {(name, "a"): DELETE})], timeout_seconds=TIMEOUT)
+
+    assert (await present(store, before.ref)).data == {name: {"b": 2}}
+
+
 async def test_reads_come_in_the_order_asked_for_with_none_for_the_missing(
     store: DocumentStore,
 ) -> None:
