@@ -1,11 +1,10 @@
 """The executor's calls with no logic: what nobody can go below with these clients."""
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx2
+from google.genai import types
 
 from infra.local.local_functions import BUCKET
 from shared.domain.documents import DocumentRef, Update
@@ -14,14 +13,13 @@ _SECONDS = 60.0
 
 
 class Bare:
-    """The calls of one job, through the executor's own clients."""
+    """The calls of one job, through the executor's own clients, with as many bytes."""
 
-    def __init__(self, executor: Any, gemini_url: str) -> None:
+    def __init__(self, executor: Any) -> None:
         self._documents = executor.documents
         self._storage = executor.objects._client
         self._threads = ThreadPoolExecutor(8)
-        self._gemini_url = gemini_url
-        self._http = httpx2.AsyncClient(trust_env=False, timeout=_SECONDS)
+        self._models = executor.model.client.aio.models
 
     async def prepare(self) -> None:
         """Learn names and sizes from a finished job."""
@@ -46,15 +44,7 @@ class Bare:
         self._report = next(
             blob.download_as_bytes() for blob in blobs if blob.name.endswith("/report.json")
         )
-        self._body = json.dumps(
-            {
-                "contents": [{"role": "user", "parts": [{"text": "x" * 2_000}]}],
-                "generationConfig": {
-                    "responseMimeType": "application/json",
-                    "responseJsonSchema": schema.data["jsonSchema"],
-                },
-            }
-        )
+        self._schema = schema.data["jsonSchema"]
         self._model = llm["llmProfile"]["modelName"]
 
     async def once(self, number: int) -> None:
@@ -66,12 +56,21 @@ class Bare:
             timeout_seconds=_SECONDS,
         )
         # As on a first attempt of the executor's: read while the lease is written.
-        version, *_ = await asyncio.gather(lease, self._read(self._ohlcv), self._chart())
-        url = f"{self._gemini_url}/v1/models/{self._model}:generateContent"
-        answer = await self._http.post(
-            url, content=self._body, headers={"x-goog-api-key": "bench"}
+        version, ohlcv, image = await asyncio.gather(
+            lease, self._read(self._ohlcv), self._chart()
         )
-        answer.raise_for_status()
+        await self._models.generate_content(
+            model=self._model,
+            contents=[
+                types.Part.from_text(text=ohlcv.decode()),
+                types.Part.from_bytes(data=image, mime_type="image/png"),
+            ],
+            config={
+                "response_mime_type": "application/json",
+                "response_json_schema": self._schema,
+                "should_return_http_response": True,
+            },
+        )
         await self._in_thread(self._upload, f"bare/{number}.json")
         await self._documents.commit(
             [
@@ -81,19 +80,19 @@ class Bare:
             timeout_seconds=_SECONDS,
         )
 
-    async def _chart(self) -> None:
+    async def _chart(self) -> bytes:
         await self._read(self._manifest)
-        await self._read(self._image)
+        return await self._read(self._image)
 
-    async def _read(self, name: str) -> None:
-        def read() -> None:
-            self._storage.bucket(BUCKET).blob(name).download_as_bytes()
-
-        await self._in_thread(read)
+    async def _read(self, name: str) -> bytes:
+        blob = self._storage.bucket(BUCKET).blob(name)
+        data: bytes = await self._in_thread(blob.download_as_bytes)
+        return data
 
     def _upload(self, name: str) -> None:
         blob = self._storage.bucket(BUCKET).blob(name)
         blob.upload_from_string(self._report, "application/json", if_generation_match=0)
 
-    async def _in_thread(self, call: Any, *arguments: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, call, *arguments)

@@ -20,7 +20,7 @@ async def warm_executor(addresses: Mapping[str, str]) -> tuple[Jobs, Any, Bare]:
     assert isinstance(documents, FirestoreDocuments)
     jobs = Jobs(documents=documents, storage_url=addresses["STORAGE_EMULATOR_HOST"])
     await jobs.prepare()
-    bare = Bare(executor, addresses["GEMINI_BASE_URL"])
+    bare = Bare(executor)
     await in_flight(await jobs.claimed(range(_WARM_UP)), executor.handle, 1)
     await bare.prepare()
     return jobs, executor.handle, bare
