@@ -12,8 +12,9 @@ from executor.intake import Idle, nothing_to_work_on
 from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
 from executor.outcome import Outcome, Succeeded, finalize_writes
 from executor.prices import PriceTable
+from executor.turns import RunTurns
 from shared.domain.deadline import Deadline
-from shared.domain.documents import DocumentRef, Snapshot
+from shared.domain.documents import DocumentRef, Snapshot, Version
 from shared.domain.errors import FirestoreFinalizeFailed
 from shared.domain.finalize import last_error
 from shared.domain.job_documents import job_ref, parse_job_record
@@ -44,6 +45,7 @@ class Finalizer:
     read_documents: ReadDocuments
     clock: Clock
     random: Random
+    turns: RunTurns
     keep_for: timedelta
     prices: PriceTable = field(default_factory=dict)
 
@@ -64,30 +66,37 @@ class Finalizer:
             FirestoreUnavailable: Firestore did not answer.
             FirestoreFinalizeFailed: others kept writing the run until the time was over.
         """
-        current: Snapshot | None = run
-        for attempt in range(MAX_TRIES):
-            if current is None:
-                return
-            if deadline.remaining(self.clock.monotonic()) <= 0:
-                break
-            writes = finalize_writes(
-                outcome=outcome,
-                run=current,
-                job=job.settled,
-                job_version=job.version,
-                now=self.clock.now(),
-                keep_for=self.keep_for,
-                prices=self.prices,
-            )
-            try:
-                await self.documents.commit(writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
-            except (Conflict, StoreUnavailable):
-                await self._pause(attempt)
+        async with self.turns.at(run.ref) as turn:
+            current: Snapshot | None = turn.newest(run)
+            if nothing_to_work_on(turn.newest(run).data, job.record.step_id) is not None:
                 current = await self._current(outcome, run.ref, job, log, leased=leased)
-            else:
-                log_outcome(outcome, job, log, self.prices)
-                return
+            for attempt in range(MAX_TRIES):
+                if current is None:
+                    return
+                if deadline.remaining(self.clock.monotonic()) <= 0:
+                    break
+                try:
+                    version = await self._commit(outcome, current, job)
+                except (Conflict, StoreUnavailable):
+                    await self._pause(attempt)
+                    current = await self._current(outcome, run.ref, job, log, leased=leased)
+                else:
+                    turn.written(current, version)
+                    log_outcome(outcome, job, log, self.prices)
+                    return
         raise FirestoreFinalizeFailed("the outcome could not be written in time")
+
+    async def _commit(self, outcome: Outcome, run: Snapshot, job: HeldJob) -> Version:
+        writes = finalize_writes(
+            outcome=outcome,
+            run=run,
+            job=job.settled,
+            job_version=job.version,
+            now=self.clock.now(),
+            keep_for=self.keep_for,
+            prices=self.prices,
+        )
+        return await self.documents.commit(writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
 
     async def _pause(self, attempt: int) -> None:
         longest = min(_FIRST_JITTER_SECONDS * 2.0**attempt, _LONGEST_JITTER_SECONDS)

@@ -24,6 +24,7 @@ from executor.push import Delivery, PushUnreadable, parse_push
 from executor.report_store import ReportStore
 from executor.settings import CallPolicy, ExecutorSettings
 from executor.supervision import supervised
+from executor.turns import RunTurns
 from executor.work import Work
 from shared.domain.deadline import Deadline
 from shared.domain.defects import place_of
@@ -76,6 +77,7 @@ class Executor:
     settings: ExecutorSettings
     new_id: Callable[[], str]
     random: Random = field(default_factory=Random)
+    turns: RunTurns = field(default_factory=RunTurns)
     #: Set when the instance is being stopped: jobs are handed over, and no more are taken.
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -327,6 +329,7 @@ class Executor:
             read_documents=self.read_documents,
             clock=self.clock,
             random=self.random,
+            turns=self.turns,
             keep_for=self.settings.limits.keep_closed_jobs,
             prices=self.settings.prices,
         )

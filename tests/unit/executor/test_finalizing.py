@@ -12,6 +12,7 @@ import pytest
 from executor.finalizing import MAX_TRIES, Finalizer
 from executor.lease import HeldJob, LeaseLost
 from executor.outcome import Failed, Outcome, StoredReport, Succeeded
+from executor.turns import RunTurns
 from shared.domain.artifacts import GcsUri
 from shared.domain.documents import Snapshot, Update
 from shared.domain.errors import (
@@ -58,6 +59,7 @@ class Scene:
             read_documents=self._read,
             clock=VirtualClock(),
             random=Random(0),
+            turns=RunTurns(),
             keep_for=DAYS,
         )
         work = invocation(self.job, run=self.run, seconds=seconds)
