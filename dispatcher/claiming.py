@@ -72,24 +72,27 @@ class Claims:
     queued_for: timedelta
 
     async def claim(self, view: RunView, cause: Cause) -> int:
-        """Claim and publish until nothing is executable; the number of jobs published.
+        """Claim and publish what is executable in this view; the number of jobs published.
+
+        Nothing that a later write made executable: it has an event of its own, and a
+        redelivery of this one would not know that its job is still to be published.
 
         Raises:
             FirestoreClaimFailed: Firestore did not answer, or the run changed too often.
             QueueUnavailable: a job was claimed and its message not confirmed.
         """
         log, claim_id = cause.log, ClaimId(self.new_id())
-        steps = executable_steps(view.run)
-        seen, published, problem = set(steps), 0, None
+        own = steps = executable_steps(view.run)
+        published, problem = 0, None
         for attempt in range(1, MAX_CLAIM_TRIES + 1):
             for step_id in steps:
                 log.info(Event.READY_STEP_SELECTED, stepId=step_id)
-            claim = self._plan(view, claim_id, cause.event_id)
+            claim = self._plan(view, steps, claim_id, cause.event_id)
             problem = await self._commit(claim, attempt, log)
             if problem is None:
                 return published + await self.publish(claim.jobs, cause)
             await asyncio.sleep(self.random.uniform(0, _MAX_JITTER_SECONDS) * attempt)
-            fresh = await self._read(view.run, seen, log)
+            fresh = await self._read(view.run, own, log)
             if fresh is None:
                 return published
             jobs = jobs_to_publish(
@@ -100,11 +103,10 @@ class Claims:
                 now=self.clock.now(),
             )
             published += await self.publish(jobs, cause)
-            steps = executable_steps(fresh.run)
+            steps = tuple(step for step in executable_steps(fresh.run) if step in own)
             if not steps:
                 self._check_published(fresh, claim_id, cause)
                 return published
-            seen |= set(steps)
             view = fresh
         raise FirestoreClaimFailed(f"{MAX_CLAIM_TRIES} tries failed, the last with {problem}")
 
@@ -122,9 +124,12 @@ class Claims:
         ):
             raise FirestoreClaimFailed("another delivery of this event may be publishing still")
 
-    def _plan(self, view: RunView, claim_id: ClaimId, event_id: str) -> Claim:
+    def _plan(
+        self, view: RunView, steps: Sequence[StepId], claim_id: ClaimId, event_id: str
+    ) -> Claim:
         return plan_claim(
             run=view.run,
+            steps=steps,
             run_ref=self.run_ref(view.run.run_id),
             data=view.data,
             guard=view.version,
@@ -146,8 +151,9 @@ class Claims:
         log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome="claimed")
         return None
 
-    async def _read(self, run: FlowRun, seen: set[StepId], log: EventLogger) -> RunView | None:
-        steps = sorted(seen)
+    async def _read(
+        self, run: FlowRun, steps: Sequence[StepId], log: EventLogger
+    ) -> RunView | None:
         refs = [self.run_ref(run.run_id), *(job_ref(run.run_id, step) for step in steps)]
         try:
             document, *jobs = await self.documents.read(

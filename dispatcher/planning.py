@@ -114,6 +114,7 @@ class Claim:
 def plan_claim(
     *,
     run: FlowRun,
+    steps: Sequence[StepId],
     run_ref: DocumentRef,
     data: Mapping[str, Any],
     guard: Version,
@@ -123,7 +124,7 @@ def plan_claim(
     now: datetime,
     queued_for: timedelta,
 ) -> Claim:
-    """Claim every executable step of the run, together with its job records.
+    """Claim these executable steps of the run, together with their job records.
 
     A step that the orchestrator made READY again has a record of its former claim: that
     record starts over, which fences off whoever still works under the former claim.
@@ -132,7 +133,7 @@ def plan_claim(
     changes: dict[FieldPath, Any] = {}
     records: list[Write] = []
     jobs: list[JobMessage] = []
-    for step_id in executable_steps(run):
+    for step_id in steps:
         status = advance_step(run.steps[step_id].status, StepMove.CLAIM)
         changes[step_field(step_id, "status")] = str(status)
         timing = step_field(step_id, "outputs", "execution", "timing")

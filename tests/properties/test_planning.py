@@ -47,6 +47,7 @@ def test_no_executable_step_is_lost_and_no_other_is_touched(document: dict[str, 
 
     claim = plan_claim(
         run=run,
+        steps=executable_steps(run),
         run_ref=DocumentRef("flow_runs", RUN_ID),
         data=document,
         guard=Version(1),

@@ -145,8 +145,10 @@ def test_our_own_writes_are_recognized_and_no_executable_step_is_dropped(case: s
 
 
 def claim(document: Mapping[str, Any], **stored: Snapshot) -> Any:
+    view = parse_flow_run(RUN_ID, document)
     return plan_claim(
-        run=parse_flow_run(RUN_ID, document),
+        run=view,
+        steps=executable_steps(view),
         run_ref=RUN_REF,
         data=document,
         guard=Version(5),
