@@ -15,7 +15,8 @@ def run_at(version: int) -> Snapshot:
 
 def test_the_next_one_begins_where_the_one_before_left_the_run() -> None:
     async def scene() -> list[int]:
-        turns, seen = RunTurns(), []
+        turns = RunTurns()
+        seen: list[int] = []
 
         async def step() -> None:
             async with turns.at(RUN) as turn:
