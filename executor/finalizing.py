@@ -67,8 +67,10 @@ class Finalizer:
             FirestoreFinalizeFailed: others kept writing the run until the time was over.
         """
         async with self.turns.at(run.ref) as turn:
-            current: Snapshot | None = turn.newest(run)
-            if nothing_to_work_on(turn.newest(run).data, job.record.step_id) is not None:
+            newest = turn.newest(run)
+            current: Snapshot | None = newest
+            if nothing_to_work_on(newest.data, job.record.step_id) is not None:
+                # Cancelled since it was read: whoever wrote before us saw it.
                 current = await self._current(outcome, run.ref, job, log, leased=leased)
             for attempt in range(MAX_TRIES):
                 if current is None:
