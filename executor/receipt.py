@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.domain.artifacts import INPUT_DIGEST_KEY, INPUT_RECEIPT_KEY, GcsUri
 from shared.domain.canonical import canonical_hash
@@ -27,7 +28,7 @@ class SourceDigest:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Receipt:
     """The effective inputs of a report."""
 
@@ -38,7 +39,7 @@ class Receipt:
     #: In a fixed order: candles, manifest, images, previous reports.
     objects: Sequence[SourceDigest]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The same inputs give the same digest; any other gives another."""
         return canonical_hash(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TextIO
 
 from shared.domain.times import rfc3339
@@ -167,10 +168,15 @@ def _offending_in_items(
 
 
 def _forbidden(key: str, parent: tuple[str, ...]) -> bool:
+    names_text, names_secret = _suspicion(key)
+    return names_text or (names_secret and parent[:2] != _USAGE_PATH)
+
+
+@lru_cache(maxsize=1024)
+def _suspicion(key: str) -> tuple[bool, bool]:
+    """Whether the key names a text, and whether it names a secret; entries repeat their keys."""
     plain = _SEPARATORS.sub("", key.lower())
-    if plain in _TEXT_KEYS:
-        return True
-    return parent[:2] != _USAGE_PATH and any(part in plain for part in _SECRET_PARTS)
+    return plain in _TEXT_KEYS, any(part in plain for part in _SECRET_PARTS)
 
 
 def _joined(path: tuple[str, ...]) -> str:
