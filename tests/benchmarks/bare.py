@@ -25,9 +25,12 @@ class Bare:
         """Learn names and sizes from a finished job."""
         run_id = f"20260105-090000_BTCUSD_{0:06x}"
         self._run = DocumentRef("flow_runs", run_id)
-        self._job = DocumentRef("llm_jobs", f"{run_id}~report")
         [run] = await self._documents.read([self._run], timeout_seconds=_SECONDS)
-        llm = run.data["steps"]["report"]["inputs"]["llm"]
+        [(step_id, step)] = [
+            found for found in run.data["steps"].items() if found[1]["stepType"] == "LLM_REPORT"
+        ]
+        self._job = DocumentRef("llm_jobs", f"{run_id}~{step_id}")
+        llm = step["inputs"]["llm"]
         schema_id = llm["llmProfile"]["structuredOutput"]["schemaId"]
         self._registry = [
             DocumentRef("llm_prompts", llm["promptId"]),
@@ -42,7 +45,7 @@ class Bare:
         self._image = next(name for name in names if name.endswith(".png"))
         self._ohlcv = next(name for name in names if "ohlcv" in name)
         self._report = next(
-            blob.download_as_bytes() for blob in blobs if blob.name.endswith("/report.json")
+            blob.download_as_bytes() for blob in blobs if blob.name.endswith(f"/{step_id}.json")
         )
         self._schema = schema.data["jsonSchema"]
         self._model = llm["llmProfile"]["modelName"]

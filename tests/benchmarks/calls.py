@@ -22,8 +22,8 @@ from infra.local.serve import serve
 from infra.local.tuning import Instruments, Tuning
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
+from tests.benchmarks.baselines import publish_registry
 from tests.benchmarks.rivals.events import recorded
-from tests.benchmarks.single_process import publish_registry
 from tests.benchmarks.weighed import Weighed
 
 _PUBSUB = "PUBSUB_EMULATOR_HOST"

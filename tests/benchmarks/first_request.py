@@ -6,6 +6,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,8 @@ from infra.local.scenario.single import single_report_run
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
-from tests.benchmarks.single_process import single_function_command
+from tests.benchmarks.baselines import single_function_command
+from tests.benchmarks.machine import processes
 from tests.benchmarks.site import Jobs, services
 
 _SECONDS = 60.0
@@ -138,14 +140,10 @@ def _answering(client: httpx2.AsyncClient, url: str) -> Callable[[], Awaitable[b
 
 def _mebibytes(child: ChildProcess) -> float:
     kibibytes = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            group = int(stat.read_text().rpartition(")")[2].split()[2])
-            if group == child.pid:
-                rollup = stat.with_name("smaps_rollup").read_text()
-                kibibytes += int(rollup.split("\nPss:")[1].split()[0])
-        except (OSError, IndexError):
-            continue  # it ended meanwhile
+    for folder in processes(child.pid):
+        with suppress(OSError, IndexError):  # it ended meanwhile
+            rollup = (folder / "smaps_rollup").read_text()
+            kibibytes += int(rollup.split("\nPss:")[1].split()[0])
     return kibibytes / 1024
 
 

@@ -156,26 +156,32 @@ def _calls(calls: CallCounts) -> str:
 
 def _paths(paths: Mapping[float, PathPair]) -> str:
     rows, shares = [], []
-    parts = (0.5, 0.95, 0.99)
     for network, pair in paths.items():
-        for name, cost in (("this worker", pair.ours), (_SINGLE, pair.theirs)):
+        for name, cost in (
+            ("this worker", pair.ours),
+            (_SINGLE, pair.theirs),
+            ("this worker's bare calls", pair.bare),
+        ):
             rows.append(
                 (
                     f"{1000 * network:.0f} ms",
                     name,
-                    *(f"{percentile(cost.working, part):.0f}" for part in parts),
-                    *(f"{percentile(cost.whole, part):.0f}" for part in parts),
+                    *_percentiles(cost.working),
+                    *_percentiles(cost.whole),
+                    f"{cost.cpu:.1f}",
                 )
             )
         shares.append(_shares(network, pair))
     return (
         "## A step's overhead beyond the model's time\n\n"
         "Through real CloudEvents and real processes, one step at a time, in milliseconds;"
-        " the two systems take turns."
+        " all take turns."
         " The working part is the request that calls the model:"
         " the push for this worker, the event for the single function."
         " The whole goes from the write that makes the step READY to the write that ends it,"
-        " by the database's own clock.\n\n"
+        " by the database's own clock."
+        " The bare calls are a third function in the executor's place, with its environment and"
+        " its clients: a push makes the executor's calls, in its order, and nothing else.\n\n"
         + table(
             (
                 "network put in",
@@ -186,6 +192,7 @@ def _paths(paths: Mapping[float, PathPair]) -> str:
                 "whole p50",
                 "p95",
                 "p99",
+                "its process's CPU a step",
             ),
             rows,
         )
@@ -193,6 +200,11 @@ def _paths(paths: Mapping[float, PathPair]) -> str:
         + table(("network put in", "whole", "claim", "executor", "emulators' delivery"), shares)
         + "\n\n![overhead of this worker and the single function](images/bench-overhead.svg)"
     )
+
+
+def _percentiles(samples: Sequence[float]) -> list[str]:
+    parts = (0.5, 0.95, 0.99)
+    return [f"{percentile(samples, part):.0f}" if samples else "" for part in parts]
 
 
 def _shares(network: float, pair: PathPair) -> tuple[Any, ...]:
@@ -278,7 +290,8 @@ def _growth(growth: load.Growth) -> str:
     head = ("steps done", "steps a second", "bare calls of one, ms", "executor's MiB")
     return (
         f"### Growth to {growth.steps[-1]:,} steps\n\n{load.GROWTH_IN_FLIGHT} in flight,"
-        " every step a run of its own in the same database.\n\n"
+        " every step a run of its own in the same database, which is empty at first; services"
+        " and executor got warm on some thousands of steps before.\n\n"
         + table(head, rows)
         + "\n\n![throughput and memory](images/bench-throughput.svg)"
     )

@@ -1,6 +1,7 @@
 """A step's way through real events and real processes: this system against one function."""
 
 import asyncio
+import itertools
 import os
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.emulator_clients import firestore_client
@@ -27,7 +29,7 @@ from infra.local.local_functions import (
 )
 from infra.local.objects import ObjectFolder
 from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import running
+from infra.local.processes import ChildProcess, running
 from infra.local.relay import Relay
 from infra.local.scenario.single import single_report_run
 from infra.local.serve import serve
@@ -36,14 +38,22 @@ from infra.local.tuning import Tuning
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
-from tests.benchmarks.single_process import publish_registry, single_function_command
+from tests.benchmarks.baselines import (
+    bare_function_command,
+    publish_registry,
+    single_function_command,
+)
+from tests.benchmarks.machine import cpu_milliseconds
 from tests.benchmarks.stopwatch import Stopwatch
 
 #: A real model takes many times as long; its time is taken off again.
 MODEL_SECONDS = 0.1
+#: As Cloud Scheduler does; a user's local environment sweeps more often.
+_SWEEP_SECONDS = 60.0
 _SECONDS = 60.0
 _POLL_SECONDS = 0.02
-_WARM_UP = 3
+#: The emulators' Java gets faster for as long.
+_WARM_UP = 100
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,37 +66,50 @@ class PathCost:
     working: list[float] = field(default_factory=list)
     #: Of the event that claims; the single function has none of its own.
     claiming: list[float] = field(default_factory=list)
+    #: Processor time a step of the process that works, all its requests together.
+    cpu: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PathPair:
-    """Both systems' samples; the two took turns, step by step."""
+    """Both systems' samples, and those of bare calls; they took turns, step by step."""
 
-    ours: PathCost
-    theirs: PathCost
+    ours: PathCost = field(default_factory=PathCost)
+    theirs: PathCost = field(default_factory=PathCost)
+    #: The executor's calls with no logic, in its place: nothing but `working` and `cpu`.
+    bare: PathCost = field(default_factory=PathCost)
+
+
+@dataclass(slots=True)
+class _Network:
+    """What is put in front of every call of Firestore and Cloud Storage."""
+
+    seconds: float = 0.0
 
 
 def measure_paths(steps: int, *, network_seconds: Sequence[float]) -> Mapping[float, PathPair]:
-    """Network seconds -> ours, and the single function's.
+    """Network seconds -> what it costs.
 
     On one machine a call takes almost no time, in a region some 10 to 30 ms: so much is put
-    in front of every call of Firestore and Cloud Storage, for both alike.
+    in front of every call of Firestore and Cloud Storage, for all alike.
     """
-    return {seconds: asyncio.run(_pair(steps, seconds)) for seconds in network_seconds}
+    return asyncio.run(_measured(steps, network_seconds))
 
 
-async def _pair(steps: int, network_seconds: float) -> PathPair:
-    pair = PathPair(ours=PathCost(), theirs=PathCost())
+async def _measured(steps: int, network_seconds: Sequence[float]) -> Mapping[float, PathPair]:
+    network, numbers = _Network(), itertools.count()
     with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as other:
-        ours, single = Path(root), Path(other)
         async with (
-            _our_site(ours, network_seconds) as our_site,
-            _single_site(single, network_seconds) as their_site,
+            _our_site(Path(root), network) as ours,
+            _single_site(Path(other), network) as single,
+            _bare_site(Path(root), ours) as bare,
         ):
-            for number in range(_WARM_UP + steps):
-                for site, cost in ((our_site, pair.ours), (their_site, pair.theirs)):
-                    await _one(site, number, cost if number >= _WARM_UP else PathCost())
-    return pair
+            await _turns(ours, single, bare, list(itertools.islice(numbers, _WARM_UP)))
+            found = {}
+            for network.seconds in network_seconds:
+                chosen = list(itertools.islice(numbers, steps))
+                found[network.seconds] = await _turns(ours, single, bare, chosen)
+            return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +119,43 @@ class _Site:
     relay: Relay
     working: Stopwatch
     claiming: Stopwatch | None
+    #: Does the work.
+    process: ChildProcess
 
 
-def _delayed(seconds: float) -> Callable[[ASGIApp], ASGIApp]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BareSite:
+    url: str
+    working: Stopwatch
+    process: ChildProcess
+
+
+async def _turns(
+    ours: _Site, single: _Site, bare: _BareSite, numbers: Sequence[int]
+) -> PathPair:
+    pair = PathPair()
+    places = (
+        (ours.process, pair.ours),
+        (single.process, pair.theirs),
+        (bare.process, pair.bare),
+    )
+    before = [cpu_milliseconds(process.pid) for process, _ in places]
+    for number in numbers:
+        await _one(ours, number, pair.ours)
+        await _one(single, number, pair.theirs)
+        await _one_bare(bare, number, pair.bare)
+        # The event of its last write.
+        await ours.relay.idle()
+    for (process, cost), begun in zip(places, before, strict=True):
+        cost.cpu = (cpu_milliseconds(process.pid) - begun) / len(numbers)
+    return pair
+
+
+def _delayed(network: _Network) -> Callable[[ASGIApp], ASGIApp]:
     def wrap(app: ASGIApp) -> ASGIApp:
         async def delayed(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(network.seconds)
             await app(scope, receive, send)
 
         return delayed
@@ -110,17 +163,21 @@ def _delayed(seconds: float) -> Callable[[ASGIApp], ASGIApp]:
     return wrap
 
 
-def _delay(proxy: FirestoreProxy, seconds: float) -> None:
+def _delay(proxy: FirestoreProxy, network: _Network) -> None:
     async def wait(_method: str) -> None:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(network.seconds)
 
     proxy.on_request = wait
 
 
 @asynccontextmanager
-async def _our_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
+async def _our_site(root: Path, network: _Network) -> AsyncIterator[_Site]:
     pushes, events = Stopwatch(), Stopwatch()
-    tuning = Tuning(push_detour=pushes.detour, storage_wrapper=_delayed(network_seconds))
+    tuning = Tuning(
+        push_detour=pushes.detour,
+        storage_wrapper=_delayed(network),
+        sweep_every_seconds=_SWEEP_SECONDS,
+    )
     async with (
         serve(create_gemini(latency_seconds=MODEL_SECONDS), name="stand-in") as url,
         local_environment(
@@ -130,7 +187,7 @@ async def _our_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
         instruments = environment.instruments
         assert instruments is not None
         for proxy in instruments.firestore.values():
-            _delay(proxy, network_seconds)
+            _delay(proxy, network)
         async with events.detour(instruments.relay.target_url) as instruments.relay.target_url:
             await publish_registry(environment.documents)
             yield _Site(
@@ -139,11 +196,12 @@ async def _our_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
                 relay=instruments.relay,
                 working=pushes,
                 claiming=events,
+                process=instruments.functions["executor"],
             )
 
 
 @asynccontextmanager
-async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Site]:
+async def _single_site(root: Path, network: _Network) -> AsyncIterator[_Site]:
     watch = Stopwatch()
     found = find_emulators(os.environ, Path.home())
     assert isinstance(found, Found)
@@ -151,7 +209,7 @@ async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Sit
     folder.create_bucket(BUCKET)
     gemini = create_gemini(latency_seconds=MODEL_SECONDS)
     async with (
-        serve(_delayed(network_seconds)(create_storage(folder)), name="storage") as storage_url,
+        serve(_delayed(network)(create_storage(folder)), name="storage") as storage_url,
         serve(gemini, name="stand-in") as gemini_url,
         Relay(f"http://{LOOPBACK}:0") as relay,
         serve(create_events_app(relay, project=project), name="event server") as events_url,
@@ -163,7 +221,7 @@ async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Sit
         ) as emulators,
         firestore_proxy(emulators.firestore_host) as proxy,
     ):
-        _delay(proxy, network_seconds)
+        _delay(proxy, network)
         addresses = LocalAddresses(
             firestore_host=proxy.address,
             pubsub_host=emulators.pubsub_host,
@@ -173,7 +231,7 @@ async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Sit
         port = free_port()
         environ = process_environ(os.environ, project, addresses)
         async with (
-            running(single_function_command(root, port, environ)),
+            running(single_function_command(root, port, environ)) as process,
             watch.detour(f"http://{LOOPBACK}:{port}") as relay.target_url,
         ):
             await register_trigger(emulators.firestore_host, project)
@@ -181,9 +239,26 @@ async def _single_site(root: Path, network_seconds: float) -> AsyncIterator[_Sit
             documents = FirestoreDocuments(client)
             await publish_registry(documents)
             yield _Site(
-                documents=documents, folder=folder, relay=relay, working=watch, claiming=None
+                documents=documents,
+                folder=folder,
+                relay=relay,
+                working=watch,
+                claiming=None,
+                process=process,
             )
             client.close()
+
+
+@asynccontextmanager
+async def _bare_site(root: Path, ours: _Site) -> AsyncIterator[_BareSite]:
+    """Bare calls in the executor's place: its environment, server and services."""
+    watch, port = Stopwatch(), free_port()
+    command = bare_function_command(root, port, ours.process.command.env)
+    async with (
+        running(command) as process,
+        watch.detour(f"http://{LOOPBACK}:{port}") as url,
+    ):
+        yield _BareSite(url=url, working=watch, process=process)
 
 
 async def _one(site: _Site, number: int, cost: PathCost) -> None:
@@ -208,6 +283,13 @@ async def _one(site: _Site, number: int, cost: PathCost) -> None:
     cost.working.append(1000 * (max(site.working.times) - MODEL_SECONDS))
     if site.claiming:
         cost.claiming.append(1000 * max(site.claiming.times))
+
+
+async def _one_bare(site: _BareSite, number: int, cost: PathCost) -> None:
+    async with httpx2.AsyncClient(trust_env=False, timeout=_SECONDS) as client:
+        answer = await client.post(site.url, content=str(number))
+    answer.raise_for_status()
+    cost.working.append(1000 * (site.working.times.pop() - MODEL_SECONDS))
 
 
 async def _ended(documents: DocumentStore, ref: DocumentRef) -> int:

@@ -32,10 +32,10 @@ from infra.local.storage import create_app as create_storage
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
+from tests.benchmarks.baselines import publish_registry, single_function_command
 from tests.benchmarks.rivals.events import recorded
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
-from tests.benchmarks.single_process import publish_registry, single_function_command
 
 _STEP = "report_0"
 _SECONDS = 60.0

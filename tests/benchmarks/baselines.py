@@ -1,7 +1,7 @@
-"""The single function as a process, and the documents that it needs."""
+"""What this worker is measured against, as processes, and the documents that they need."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.local.bundle import REPOSITORY
@@ -17,15 +17,28 @@ _SECONDS = 60.0
 
 
 def single_function_command(root: Path, port: int, environ: Mapping[str, str]) -> Command:
-    """Serve it on the port, with its log below `root`."""
-    source = REPOSITORY / "tests/benchmarks/single_function.py"
-    framework = (sys.executable, "-m", "functions_framework", "--signature-type", "cloudevent")
+    """Serve the single function on the port, with its log below `root`."""
+    arguments = ("--signature-type", "cloudevent", "--target", "work")
+    return _command("single_function", arguments, root, port, environ)
+
+
+def bare_function_command(root: Path, port: int, environ: Mapping[str, str]) -> Command:
+    """Serve the executor's calls with no logic, given an executor's environment."""
+    here = {**environ, "PYTHONPATH": str(REPOSITORY)}
+    return _command("bare_function", ("--asgi", "--target", "bare"), root, port, here)
+
+
+def _command(
+    name: str, arguments: Sequence[str], root: Path, port: int, environ: Mapping[str, str]
+) -> Command:
+    source = REPOSITORY / f"tests/benchmarks/{name}.py"
+    framework = (sys.executable, "-m", "functions_framework", "--source", str(source))
     return Command(
-        name="single-function",
-        argv=(*framework, "--source", str(source), "--target", "work", "--host", LOOPBACK),
+        name=name,
+        argv=(*framework, *arguments, "--host", LOOPBACK),
         env={**environ, "PORT": str(port)},
         cwd=root,
-        log_path=root / "single-function.log",
+        log_path=root / f"{name}.log",
         ready=function_answers(f"http://{LOOPBACK}:{port}/robots.txt"),
         ready_timeout_seconds=_SECONDS,
     )
