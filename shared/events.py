@@ -174,7 +174,7 @@ def _forbidden(key: str, parent: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _suspicion(key: str) -> tuple[bool, bool]:
-    """Whether the key names a text, and whether it names a secret; entries repeat their keys."""
+    """Whether the key names a text, and whether a secret: entries repeat their keys."""
     plain = _SEPARATORS.sub("", key.lower())
     return plain in _TEXT_KEYS, any(part in plain for part in _SECRET_PARTS)
 
