@@ -143,7 +143,7 @@ class ChildProcess:
             if program is None:
                 raise self._failure(f"cannot be run: there is no program {command.argv[0]}")
             return await asyncio.create_subprocess_exec(
-                *_tethered([program, *command.argv[1:]]),
+                *tethered([program, *command.argv[1:]]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -228,8 +228,8 @@ def tail(log_path: Path) -> str:
     return text or "(it is empty)"
 
 
-def _tethered(argv: Sequence[str]) -> Sequence[str]:
-    """Tie a command's life to this process where the system can."""
+def tethered(argv: Sequence[str]) -> Sequence[str]:
+    """The command, its life tied to this process where the system can."""
     if not sys.platform.startswith("linux"):
         return argv
     return [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]

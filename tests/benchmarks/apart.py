@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.bundle import REPOSITORY
+from infra.local.processes import tethered
 
 _GOODBYE_SECONDS = 30.0
 
@@ -32,7 +33,7 @@ def measured_apart(module: str, arguments: Sequence[str], *, within_seconds: flo
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch, "raw.json")
         argv = (sys.executable, "-m", module, *arguments, "--raw", str(raw))
-        child = subprocess.Popen(argv, cwd=REPOSITORY, start_new_session=True)
+        child = subprocess.Popen(tethered(argv), cwd=REPOSITORY, start_new_session=True)
         try:
             code = child.wait(within_seconds)
         except subprocess.TimeoutExpired:

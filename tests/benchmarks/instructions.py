@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from infra.local.bundle import REPOSITORY
+from infra.local.processes import tethered
 from tests.benchmarks.cold_start import SETTINGS, TARGETS
 
 _VALGRIND = shutil.which("valgrind")
@@ -37,9 +38,6 @@ _TOOLS: Mapping[str, tuple[tuple[str, ...], re.Pattern[bytes]]] = {
 }
 
 
-_LARGE = ("executor", "single function")
-
-
 class NoInstrument(Exception):
     """Valgrind is not there, or did not count."""
 
@@ -63,9 +61,6 @@ def measure_instructions(*, quick: bool) -> Mapping[str, Mapping[str, float]]:
     counts: dict[str, Mapping[str, float]] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for tool in _TOOLS:
-            if tool == "allocations":
-                # The large imports are counted once: valgrind needs minutes for each.
-                programs = {name: programs[name] for name in programs if name not in _LARGE}
             found = pool.map(lambda code, tool=tool: _counted(tool, code), programs.values())
             raw = dict(zip(programs, found, strict=True))
             event = (raw.pop(str(_MANY)) - raw.pop(str(_FEW))) / (_MANY - _FEW)
@@ -79,7 +74,7 @@ def _counted(tool: str, code: str) -> int:
     # Python's own allocator asks the system for much at once: allocations would not be seen.
     chosen = {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"} if tool == "allocations" else {}
     done = subprocess.run(
-        [_VALGRIND or "valgrind", *options, sys.executable, "-c", code],
+        tethered([_VALGRIND or "valgrind", *options, sys.executable, "-c", code]),
         env={**os.environ, **SETTINGS, "PYTHONHASHSEED": "0", **chosen},
         cwd=REPOSITORY,
         check=False,
