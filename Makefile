@@ -57,8 +57,8 @@ bench: $(READY) ## Measure all, or PARTS="growth filter"; writes docs/benchmarks
 	|| echo "no valgrind: instructions are not counted. Install it (Debian: as root, make bench)" >&2
 	@$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(PARTS)
 
-soak: $(READY) ## Run STEPS=1000 steps while functions are killed and messages doubled
-	@$(BIN)/python -m tests.soak --steps $(or $(STEPS),1000) --seed $(or $(SEED),1)
+soak: $(READY) ## Run STEPS=1000 steps, PUSHES=8 at once, while functions are killed and messages doubled
+	@$(BIN)/python -m tests.soak --steps $(or $(STEPS),1000) --seed $(or $(SEED),1) $(if $(PUSHES),--pushes $(PUSHES))
 
 check: $(READY) ## Format, lint, strict types, import contracts
 	@$(BIN)/ruff format --check .

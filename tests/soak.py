@@ -54,6 +54,7 @@ class Trouble:
     model_faults: float = 0.05
     lost_uploads: float = 0.05
     kill_every_seconds: tuple[float, float] = (3.0, 7.0)
+    pushes_at_once: int = PUSHES_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ async def soak(root: Path, trouble: Trouble, *, within_seconds: float) -> Toll:
         root,
         settings=SETTINGS,
         storage_wrapper=keep,
-        pushes=WidePushes(chance=chance, at_once=PUSHES_AT_ONCE),
+        pushes=WidePushes(chance=chance, at_once=trouble.pushes_at_once),
         say=_ignore,
     ) as site:
         site.instruments.relay.disturbance.duplicate = trouble.duplicates
@@ -230,9 +231,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pushes", type=int, default=PUSHES_AT_ONCE)
     parser.add_argument("--within-seconds", type=float, default=3_600)
     given = parser.parse_args()
-    trouble = Trouble(steps=given.steps, seed=given.seed)
+    trouble = Trouble(steps=given.steps, seed=given.seed, pushes_at_once=given.pushes)
     with tempfile.TemporaryDirectory() as root:
         toll = asyncio.run(soak(Path(root), trouble, within_seconds=given.within_seconds))
     sys.stdout.write(json.dumps(asdict(toll), indent=2) + "\n")
