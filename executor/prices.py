@@ -21,6 +21,10 @@ _OVERHEAD_TOKENS = 1_000
 #: (https://ai.google.dev/gemini-api/docs/media-resolution), and room for models that cut one
 #: into tiles of 258 (https://ai.google.dev/gemini-api/docs/tokens).
 DEFAULT_IMAGE_TOKENS = 10_000
+#: The API's counts are int32; sums of larger ones would outgrow a document's integers.
+_MAX_COUNT = 2_147_483_647
+#: Above any price by orders of magnitude.
+_MAX_PRICE = 1_000_000_000
 _PRICES = ("input", "output", "cached", "thought")
 _FIELDS = frozenset({"from", "imageTokens", *_PRICES})
 
@@ -136,7 +140,7 @@ def parse_prices(text: str) -> PriceTable:
     """
     try:
         models = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         raise PricesInvalid("not JSON") from None
     if not isinstance(models, dict):
         raise PricesInvalid("must map model names to lists of prices")
@@ -151,7 +155,7 @@ def parse_usd(text: str) -> MicroUsd:
     """
     try:
         amount = Decimal(text) * MICRO_USD_PER_USD
-    except InvalidOperation:
+    except ArithmeticError:
         raise ValueError("no amount of USD") from None
     if not amount.is_finite() or not 0 < amount < MICRO_USD_PER_USD**2:
         raise ValueError("no amount of USD")
@@ -196,15 +200,16 @@ def _price(where: str, entry: object) -> Price:
 
 
 def _amount(where: str, value: object) -> Decimal:
+    number = isinstance(value, str | int | Decimal) and not isinstance(value, bool)
     try:
-        amount = Decimal(value) if isinstance(value, str | int | Decimal) else None
+        amount = Decimal(value) if number else Decimal("NaN")  # type: ignore[arg-type]
     except InvalidOperation:
-        amount = None
-    if amount is None or isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or not 0 <= amount <= _MAX_PRICE:
         raise PricesInvalid(f"{where}: must be USD per million tokens")
     return amount
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, _MAX_COUNT) if isinstance(value, int) and value > 0 else 0

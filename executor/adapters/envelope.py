@@ -1,12 +1,18 @@
 """Reading what the provider's JSON holds, whatever it holds: pure."""
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MAX_WORD_CHARS = 128
 _MAX_DEPTH = 4
 _MAX_ITEMS = 64
+#: A document has room for a mebibyte, and one step's share of it is small.
+_MAX_KEPT_CHARS = 8_192
+#: https://firebase.google.com/docs/firestore/quotas: map keys that Firestore refuses.
+_NO_KEY = re.compile(r"__.*__|", re.DOTALL)
 #: Firestore's integers have 64 bits.
 _MAX_INTEGER = 2**63 - 1
 
@@ -58,23 +64,40 @@ def list_in(value: Mapping[str, Any], name: str) -> Sequence[Any]:
 
 
 def short_word(value: Any) -> str | None:
-    """The value as a word that a document can hold."""
-    return None if value is None else str(value)[:_MAX_WORD_CHARS]
+    """The value as a word that a document can hold: a lone surrogate is no character."""
+    if value is None:
+        return None
+    return str(value)[:_MAX_WORD_CHARS].encode("utf-8", "replace").decode()
+
+
+def kept(value: Any) -> Any:
+    """The value as `plain` gives it; where that is too much, without its nested parts."""
+    whole = plain(value)
+    fits = len(json.dumps(whole)) <= _MAX_KEPT_CHARS
+    return whole if fits else plain(value, _MAX_DEPTH - 1)
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value as it is, if a document can hold it: no depth, length or number too large."""
+    """The value as it is, if a document can hold it: no depth, length or number too large.
+
+    Reports hold it too, and JSON has neither NaN nor infinity.
+    """
     match value:
         case dict() if depth < _MAX_DEPTH:
-            pairs = list(value.items())[:_MAX_ITEMS]
-            return {key[:_MAX_WORD_CHARS]: plain(item, depth + 1) for key, item in pairs}
+            pairs = [(short_word(key) or "", item) for key, item in value.items()]
+            named = [pair for pair in pairs if not _NO_KEY.fullmatch(pair[0])]
+            return {key: plain(item, depth + 1) for key, item in named[:_MAX_ITEMS]}
         case list() if depth < _MAX_DEPTH:
             return [plain(item, depth + 1) for item in value[:_MAX_ITEMS]]
         case str():
             return short_word(value)
-        case bool() | float() | None:
-            return value
-        case int() if abs(value) <= _MAX_INTEGER:
+        case int() | float() if _fits(value):
             return value
         case _:
             return None
+
+
+def _fits(number: float) -> bool:
+    if isinstance(number, int):
+        return abs(number) <= _MAX_INTEGER
+    return math.isfinite(number)

@@ -12,9 +12,9 @@ from typing import Any
 from executor.adapters.envelope import (
     EnvelopeBroken,
     json_object,
+    kept,
     list_in,
     object_or_empty,
-    plain,
     short_word,
 )
 from executor.ports import ModelAnswer
@@ -38,8 +38,8 @@ def parse_answer(body: str) -> ModelAnswer:
         block_reason=_enum(feedback.get("blockReason")),
         model_version=short_word(envelope.get("modelVersion")),
         response_id=short_word(envelope.get("responseId")),
-        usage=plain(object_or_empty(envelope.get("usageMetadata"))) or None,
-        safety=[plain(rating) for rating in ratings],
+        usage=kept(object_or_empty(envelope.get("usageMetadata"))) or None,
+        safety=[rating for rating in kept(ratings) if rating],
     )
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from executor.adapters.envelope import EnvelopeBroken
 from executor.adapters.gemini_answer import parse_answer
+from shared.adapters.firestore_values import write_message
+from shared.domain.documents import DocumentRef, FieldPath, Update, Version
 
 
 def body(*parts: Any, **candidate: Any) -> str:
@@ -90,6 +92,56 @@ def test_usage_that_no_document_can_hold_is_cut() -> None:
     kept = parse_answer(json.dumps({"usageMetadata": usage})).usage
 
     assert kept == {"n": None, "deep": {"a": {"a": {"a": None}}}, "long": "x" * 128}
+
+
+def test_usage_that_no_report_can_hold_is_cut() -> None:
+    text = '{"usageMetadata": {"promptTokenCount": NaN, "a": 1e999, "b": -Infinity, "c": 1.5}}'
+
+    kept = parse_answer(text).usage
+
+    assert kept == {"promptTokenCount": None, "a": None, "b": None, "c": 1.5}
+
+
+def test_of_usage_that_is_too_large_together_the_counts_remain() -> None:
+    details = [{f"key{n}": "x" * 100 for n in range(60)} for _ in range(60)]
+    usage = {"promptTokenCount": 5, "promptTokensDetails": details}
+
+    kept = parse_answer(json.dumps({"usageMetadata": usage})).usage
+
+    assert kept == {"promptTokenCount": 5, "promptTokensDetails": None}
+
+
+def test_ratings_without_end_are_left_out() -> None:
+    ratings = [{"category": "HARM_CATEGORY_HARASSMENT", "probability": "LOW"}] * 10_000
+
+    assert parse_answer(body(safetyRatings=ratings[:3])).safety == ratings[:3]
+    assert len(json.dumps(parse_answer(body(safetyRatings=ratings)).safety)) <= 8_192
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"modelVersion": "\ud800"},
+        {"responseId": "\ud800"},
+        {"usageMetadata": {"\ud800": 1}},
+        {"usageMetadata": {"a": ["\ud800"]}},
+        {"usageMetadata": {"__name__": 1, "": 2, "promptTokenCount": 3}},
+        {"candidates": [{"safetyRatings": [{"category": "\ud800"}]}]},
+    ],
+    ids=json.dumps,
+)
+def test_what_no_document_can_hold_does_not_keep_the_step_from_ending(envelope: Any) -> None:
+    answer = parse_answer(json.dumps(envelope))
+
+    fields: dict[FieldPath, Any] = {
+        ("modelVersion",): answer.model_version,
+        ("responseId",): answer.response_id,
+        ("usage",): answer.usage,
+        ("safety",): list(answer.safety),
+    }
+    write = Update(ref=DocumentRef("c", "d"), changes=fields, guard=Version(1))
+    usage = write_message(write, "name").update.fields["usage"].map_value.fields
+    assert {"", "__name__"}.isdisjoint(usage)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ def test_a_bill_is_rounded_up_to_the_millionth() -> None:
         ('{"m": [{"from": "2026-01-01", "input": -1, "output": 1}]}', r"m\[0\].input"),
         ('{"m": [{"from": "2026-01-01", "input": "NaN", "output": 1}]}', r"m\[0\].input"),
         ('{"m": [{"from": "2026-01-01", "input": true, "output": 1}]}', r"m\[0\].input"),
+        ('{"m": [{"from": "2026-01-01", "input": 1e400, "output": 1}]}', r"m\[0\].input"),
+        (f'{{"m": [{{"input": 1e{"9" * 30}, "output": 1}}]}}', "not JSON"),
         (
             '{"m": [{"from": "2026-01-01", "input": 1, "output": 1, "x": 1}]}',
             r"m\[0\]: has only",
@@ -132,7 +134,7 @@ def test_an_amount_is_kept_to_the_millionth(text: str, amount: int) -> None:
     assert parse_usd(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "two", "-1", "0", "NaN", "Infinity", "1e9"])
+@pytest.mark.parametrize("text", ["", "two", "-1", "0", "NaN", "Infinity", "1e9", "9e999999"])
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no amount of USD"):
         parse_usd(text)
@@ -148,6 +150,13 @@ def test_usage_is_read_as_the_provider_sends_it() -> None:
     }
 
     assert usage_tokens(usage) == Tokens(input=100, cached=40, output=20, thought=7)
+
+
+def test_a_count_beyond_the_apis_own_type_is_taken_for_its_largest() -> None:
+    broken = usage_tokens({"promptTokenCount": 2**63 - 1})
+
+    assert broken is not None
+    assert broken.input == 2**31 - 1
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"trafficType": "ON_DEMAND"}])
