@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain.documents import FieldPath, Snapshot, Update, Version, Write
+from shared.domain.documents import DELETE, FieldPath, Snapshot, Update, Version, Write
 from shared.domain.errors import AttemptsExhausted, StepError
 from shared.domain.flow_run import step_field
 from shared.domain.identifiers import StepId
@@ -12,6 +12,17 @@ from shared.domain.job_documents import update_job
 from shared.domain.jobs import JobMove, JobRecord, LastError
 from shared.domain.steps import StepMove, StepStatus, advance_step
 from shared.domain.times import milliseconds, parse_time, rfc3339
+
+#: What a step's end leaves on it. Of what a former claim left, all goes that this end does not
+#: write anew: a stale report, or error, is never passed off as a fresh one.
+_OF_AN_END: tuple[FieldPath, ...] = (
+    ("error",),
+    ("outputs", "gcs_uri"),
+    ("outputs", "execution", "llm"),
+    ("outputs", "execution", "reused"),
+    ("outputs", "execution", "artifact"),
+    ("outputs", "execution", "accounting"),
+)
 
 
 def ending_writes(
@@ -53,6 +64,8 @@ def ending_writes(
     }
     if error:
         changes[step_field(step_id, "error")] = error.as_document()
+    former = (step_field(step_id, *path) for path in _OF_AN_END)
+    changes |= {path: DELETE for path in former if path not in changes and _at(run.data, path)}
     closed = job.close(
         JobMove.FAIL if error else JobMove.SUCCEED,
         now=now,

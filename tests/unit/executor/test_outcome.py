@@ -1,5 +1,6 @@
 """The commit that ends a step."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,10 +48,10 @@ ANSWER = ModelAnswer(
 )
 
 
-def finalized(outcome: Succeeded | Failed) -> tuple[Update, Update]:
+def finalized(outcome: Succeeded | Failed, *, before: Snapshot = RUN) -> tuple[Update, Update]:
     run, job = finalize_writes(
         outcome=outcome,
-        run=RUN,
+        run=before,
         job=JOB,
         job_version=Version(4),
         now=NOW,
@@ -131,6 +132,47 @@ def test_failure_writes_the_error_and_no_artifact(answer: ModelAnswer | None) ->
     assert at_step(run) == (
         {**expected, "outputs.execution.llm": LLM} if answer is not None else expected
     )
+
+
+#: A step that ended before, as a success that found its report and as a failure.
+ENDED_BEFORE = replace(
+    RUN,
+    data={
+        "steps": {
+            STEP_ID: {
+                "status": "RUNNING",
+                "error": {"code": "RATE_LIMITED", "message": "the provider's rate limit"},
+                "outputs": {
+                    "gcs_uri": str(URI),
+                    "mine": "not the worker's",
+                    "execution": {"reused": True, "llm": LLM, "artifact": {"bytes": 1}},
+                },
+            }
+        }
+    },
+)
+
+
+def test_a_success_leaves_no_error_of_a_former_claim() -> None:
+    run, _ = finalized(Succeeded(report=stored("ab"), answer=ANSWER), before=ENDED_BEFORE)
+
+    changes = at_step(run)
+    assert changes["error"] is DELETE
+    assert changes["outputs.execution.reused"] is DELETE
+    assert changes["outputs.execution.llm"] == LLM
+    assert changes["outputs.gcs_uri"] == str(URI)
+
+
+def test_a_failure_leaves_no_report_of_a_former_claim() -> None:
+    run, _ = finalized(Failed(error=InvalidStepInputs("no candles")), before=ENDED_BEFORE)
+
+    gone = {name for name, value in at_step(run).items() if value is DELETE}
+    assert gone == {
+        "outputs.gcs_uri",
+        "outputs.execution.llm",
+        "outputs.execution.reused",
+        "outputs.execution.artifact",
+    }
 
 
 def test_the_job_is_closed_in_the_same_commit_under_its_own_guard() -> None:
