@@ -11,11 +11,10 @@ from enum import StrEnum
 
 from dispatcher.planning import job_message
 from shared.domain.documents import Snapshot, Write
-from shared.domain.finalize import ending_writes, exhausted, step_status
+from shared.domain.finalize import ending_writes, exhausted, is_at_work
 from shared.domain.job_documents import update_job
 from shared.domain.jobs import JobMove, JobRecord
 from shared.domain.messages import JobMessage
-from shared.domain.steps import StepStatus
 
 LONGEST_QUEUED_FOR = timedelta(minutes=15)
 #: How often a job with a spent attempt budget is still given to the executor, which alone can
@@ -75,7 +74,7 @@ def plan_due_job(
     """
     if job.closed or job.leased_at(now) or job.wake_at is None or now < job.wake_at:
         return None
-    if run is None or step_status(run.data, job.step_id) != StepStatus.RUNNING:
+    if run is None or not is_at_work(run.data, job.step_id):
         closed = job.close(JobMove.ABANDON, now=now, keep_for=keep_for)
         return Plan(outcome=Outcome.ABANDONED, writes=(update_job(closed, stored.version),))
     if job.attempt >= max_attempts and job.wakes >= RECOVERY_WAKES:

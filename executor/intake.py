@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from shared.domain.documents import Snapshot
+from shared.domain.finalize import is_at_work
+from shared.domain.identifiers import StepId
 from shared.domain.jobs import JobRecord
 from shared.domain.messages import JobMessage
 from shared.domain.steps import StepStatus
@@ -27,6 +29,7 @@ class Gone(StrEnum):
     RUN_MISSING = "run_missing"
     STEP_MISSING = "step_missing"
     STEP_NOT_RUNNING = "step_not_running"
+    STEP_RETYPED = "step_retyped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,15 @@ def decide(  # noqa: PLR0911 -- one return per row of the decision
     return GiveUp(run) if job.attempt >= max_attempts else Proceed(run)
 
 
-def nothing_to_work_on(run: Mapping[str, Any] | None, step_id: str) -> Gone | None:
+def nothing_to_work_on(run: Mapping[str, Any] | None, step_id: StepId) -> Gone | None:
     """Why the step cannot be worked on; None when it is RUNNING, as our claim left it."""
     if run is None:
         return Gone.RUN_MISSING
+    if is_at_work(run, step_id):
+        return None
     steps = run.get("steps")
     step = steps.get(step_id) if isinstance(steps, Mapping) else None
     if not isinstance(step, Mapping):
         return Gone.STEP_MISSING
-    return None if step.get("status") == StepStatus.RUNNING else Gone.STEP_NOT_RUNNING
+    running = step.get("status") == StepStatus.RUNNING
+    return Gone.STEP_RETYPED if running else Gone.STEP_NOT_RUNNING

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.domain.documents import DELETE, FieldPath, Snapshot, Update, Version, Write
 from shared.domain.errors import AttemptsExhausted, StepError
-from shared.domain.flow_run import step_field
+from shared.domain.flow_run import LLM_REPORT, step_field
 from shared.domain.identifiers import StepId
 from shared.domain.job_documents import update_job
 from shared.domain.jobs import JobMove, JobRecord, LastError
@@ -101,6 +101,16 @@ def step_started_at(run: Mapping[str, Any], job: JobRecord) -> datetime:
 def step_status(run: Mapping[str, Any], step_id: StepId) -> object:
     """The step's status, whatever the document holds there; None without such a step."""
     return _at(run, step_field(step_id, "status"))
+
+
+def is_at_work(run: Mapping[str, Any], step_id: StepId) -> bool:
+    """Whether the step is RUNNING, as a claim of this worker left it, and still its own.
+
+    Others may have ended it, removed it, or made another worker's step of it.
+    """
+    step_type = _at(run, step_field(step_id, "stepType"))
+    running = step_status(run, step_id) == StepStatus.RUNNING
+    return running and (step_type is None or step_type == LLM_REPORT)
 
 
 def _at(value: Any, path: FieldPath) -> Any:

@@ -102,6 +102,15 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
             id="the step is gone",
         ),
         pytest.param(
+            SPENT,
+            replace(
+                run_with(),
+                data={"steps": {STEP: {"status": "RUNNING", "stepType": ["NEWS_EXPORT"]}}},
+            ),
+            Outcome.ABANDONED,
+            id="the step is another worker's now",
+        ),
+        pytest.param(
             QUEUED, replace(run_with(), data={"steps": 1}), Outcome.ABANDONED, id="no steps"
         ),
         *(

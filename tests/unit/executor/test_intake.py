@@ -85,6 +85,11 @@ ROWS: dict[str, tuple[JobRecord | None, Snapshot | None, Decision]] = {
         Abandon(Gone.STEP_MISSING),
     ),
     "steps is no map": (QUEUED, holding({"steps": []}), Abandon(Gone.STEP_MISSING)),
+    "the step is another worker's now": (
+        QUEUED,
+        holding({"steps": {STEP_ID: {"status": "RUNNING", "stepType": "NEWS_EXPORT"}}}),
+        Abandon(Gone.STEP_RETYPED),
+    ),
     "cancelled, and too early": (
         released(NOW + MINUTE),
         run("CANCELLED"),
