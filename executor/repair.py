@@ -27,11 +27,17 @@ def repair_request(
     request: ModelRequest, former_text: str | None, problem: InvalidStructuredOutput
 ) -> ModelRequest:
     """The request with the former answer shown, and a prompt of our own for its repair."""
-    shown = former_text
-    if shown is not None and len(shown.encode("utf-8", "replace")) > MAX_SHOWN_BYTES:
-        shown = None
     instruction = _REPAIR.format(reason=_reason(problem))
-    return replace(request, correction=Correction(former_text=shown, instruction=instruction))
+    correction = Correction(former_text=_shown(former_text), instruction=instruction)
+    return replace(request, correction=correction)
+
+
+def _shown(former_text: str | None) -> str | None:
+    """The text, if it is not too long; a lone surrogate in it could not be sent."""
+    if former_text is None:
+        return None
+    sendable = former_text.encode("utf-8", "replace")
+    return sendable.decode() if len(sendable) <= MAX_SHOWN_BYTES else None
 
 
 def _reason(problem: InvalidStructuredOutput) -> str:

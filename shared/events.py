@@ -158,7 +158,7 @@ def _offending_in_mapping(value: Mapping[Any, Any], path: tuple[str, ...]) -> st
 def _offending_in_items(
     value: list[Any] | tuple[Any, ...], path: tuple[str, ...]
 ) -> str | None:
-    if len(value) > MAX_ARRAY_ITEMS and path != (UNCUT_FIELD,):
+    if len(value) > MAX_ARRAY_ITEMS and path[:1] != (UNCUT_FIELD,):
         return _joined(path)
     for index, item in enumerate(value):
         found = _offending(item, (*path, str(index)))

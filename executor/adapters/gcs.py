@@ -90,6 +90,8 @@ class GcsObjects:
                 # An account that may create and not replace is refused an overwrite by IAM,
                 # as 403: the caller looks what stands there.
                 raise ObjectExists from None
+            except exceptions.NotFound as error:
+                raise ObjectsUnavailable(type(error).__name__) from None  # No such bucket.
 
         await self._call(create, timeout_seconds)
 

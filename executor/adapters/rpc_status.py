@@ -11,6 +11,9 @@ from typing import Any
 
 from google.genai import errors
 
+#: No quota of the API lasts longer than a day
+#: (https://ai.google.dev/gemini-api/docs/rate-limits): a step does not wait longer for one.
+LONGEST_DELAY = timedelta(days=1)
 _MAX_ITEMS = 10
 _DURATION = re.compile(r"(\d{1,7}(?:\.\d{1,9})?)s")
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -43,10 +46,10 @@ def wrong_fields(failure: errors.APIError) -> list[str]:
 
 
 def asked_delay(failure: errors.APIError) -> timedelta | None:
-    """The delay in google.rpc.RetryInfo, the longest if there are several."""
+    """The delay in google.rpc.RetryInfo, the longest if there are several; at most a day."""
     delays = _texts(failure, "retryDelay", _DURATION)
     seconds = [float(delay.removesuffix("s")) for delay in delays]
-    return timedelta(seconds=max(seconds)) if seconds else None
+    return min(timedelta(seconds=max(seconds)), LONGEST_DELAY) if seconds else None
 
 
 def _texts(failure: errors.APIError, name: str, form: re.Pattern[str]) -> list[str]:

@@ -76,6 +76,10 @@ def artifact_uri(
 
 
 def _check_object_name(name: str) -> None:
+    if name in {".", ".."}:
+        # Cloud Storage has no such object, and on its way there a URL's path would be
+        # shortened by it: to the bucket itself.
+        raise ValueError("an object's name is neither . nor ..")
     if not name or _CONTROL.search(name):
         raise ValueError("the object's name is empty or holds a control character")
     try:

@@ -140,6 +140,11 @@ async def test_what_is_missing_is_told_apart(objects: Objects, bucket: str) -> N
         await objects.store.read(uri, max_bytes=1, timeout_seconds=TIMEOUT)
 
 
+async def test_nothing_can_be_created_in_a_bucket_that_is_missing(objects: Objects) -> None:
+    with pytest.raises(ObjectsUnavailable):
+        await create(objects, GcsUri("no-such-bucket", "report"))
+
+
 async def test_a_lost_answer_of_a_creation_reads_as_exists(served: Served) -> None:
     uri = GcsUri(BUCKET, "lost")
     served.faults.add([FaultRule(kind=FaultKind.DROP_RESPONSE_AFTER_COMMIT, method="POST")])

@@ -116,6 +116,8 @@ def test_a_metadata_server_that_is_away_for_a_moment_is_asked_again() -> None:
         ("36s", timedelta(seconds=36)),
         ("36.75s", timedelta(seconds=36.75)),
         ("0s", timedelta(0)),
+        ("86400s", timedelta(days=1)),
+        ("9999999s", timedelta(days=1)),
         ("-1s", None),
         ("1e9s", None),
         ("99999999999999999999s", None),

@@ -66,3 +66,12 @@ def test_an_answer_that_ran_away_is_not_sent_back(former: str | None, *, shown: 
 
     assert asked.correction is not None
     assert (asked.correction.former_text is not None) is shown
+
+
+def test_an_answer_that_is_no_unicode_is_sent_back_as_far_as_it_can_be() -> None:
+    found = problem(replace(ANSWER, text='{"a": "\ud800"}'))
+
+    asked = repair_request(REQUEST, '{"a": "\ud800"}', found)
+
+    assert asked.correction is not None
+    assert ascii(asked.correction.former_text) == ascii('{"a": "?"}')

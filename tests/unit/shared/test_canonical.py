@@ -98,6 +98,8 @@ def test_a_prefix_that_could_lead_elsewhere_is_refused(prefix: str) -> None:
         "gs://bucket/",
         "gs://B/name",
         "gs://a/name",
+        "gs://bucket/.",
+        "gs://bucket/..",
         "gs://bucket/a\nb",
         "gs://bucket/\ud800",
         "gs://bucket/" + "x" * (MAX_OBJECT_NAME_BYTES + 1),

@@ -141,6 +141,8 @@ def test_the_steps_of_a_run_are_never_cut() -> None:
     steps = [{"id": f"s{n}", "dependsOn": []} for n in range(MAX_ARRAY_ITEMS * 5)]
 
     assert logged(flowRunSteps=steps)["flowRunSteps"] == steps
+    many = [{"id": "last", "dependsOn": [step["id"] for step in steps]}]
+    assert logged(flowRunSteps=many)["flowRunSteps"] == many
     assert logged(other={"flowRunSteps": steps})["event"] == "log_entry_rejected"
 
 

@@ -21,7 +21,16 @@ def test_strings_and_timestamps_are_read_alike(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 7, "", "yesterday", "2026-01-05", "2026-01-05T09:00:00"]
+    "value",
+    [
+        None,
+        7,
+        "",
+        "yesterday",
+        "2026-01-05",
+        "2026-01-05T09:00:00",
+        "0001-01-01T00:00:00+14:00",
+    ],
 )
 def test_what_names_no_moment_is_none(value: object) -> None:
     assert parse_time(value) is None
