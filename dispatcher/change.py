@@ -26,7 +26,9 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _MAX_VARINT_BYTES = 10
 _LAST_BYTE = 0x7F
-_NO_EVENT = "the data is no DocumentEventData protobuf"
+_NO_EVENT = (
+    "the data is no DocumentEventData protobuf: does the trigger send application/protobuf?"
+)
 
 
 class EventUnreadable(Exception):
