@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from shared.settings import (
     KEEP_CLOSED_JOBS,
+    TOPIC,
     EnvironmentReader,
     SharedSettings,
     read_max_attempts,
@@ -56,7 +57,7 @@ def read_settings(environ: Mapping[str, str]) -> DispatcherSettings:
 def settings_from(reader: EnvironmentReader) -> DispatcherSettings:
     """The settings, right or wrong: the reader knows what is wrong with them."""
     shared = read_shared(reader)
-    jobs_topic = topic_path(shared.project, reader.text("JOBS_TOPIC"))
+    jobs_topic = topic_path(shared.project, reader.formed("JOBS_TOPIC", TOPIC))
     sweep = SweepSettings(
         max_attempts=read_max_attempts(reader),
         budget_seconds=reader.integer("SWEEP_BUDGET_SECONDS", 45, minimum=1, maximum=3_600),

@@ -17,17 +17,25 @@ from executor.prices import (
     parse_usd,
 )
 from executor.spend import Ceilings
-from shared.domain.artifacts import normalize_prefix
+from shared.domain.artifacts import BUCKET_NAME, normalize_prefix
 from shared.settings import (
+    COLLECTION,
     KEEP_CLOSED_JOBS,
+    SEGMENT,
+    TOPIC,
     EnvironmentReader,
+    Form,
     SharedSettings,
+    http_host,
     read_max_attempts,
     read_shared,
     topic_path,
 )
 
 PRODUCTION = "prod"
+_BUCKET = Form(BUCKET_NAME, "a bucket's name, without gs://")
+#: It travels in a header.
+_KEY = Form(re.compile(r"[!-~]+"), "printable ASCII without spaces")
 _ALLOWED_MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})(?::(?P<day>\d{4}-\d{2}-\d{2}))?"
 )
@@ -139,15 +147,15 @@ def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
 def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
     """The settings, right or wrong: the reader knows what is wrong with them."""
     shared = read_shared(reader)
-    bucket = reader.text("ARTIFACTS_BUCKET")
+    bucket = reader.formed("ARTIFACTS_BUCKET", _BUCKET)
     settings = ExecutorSettings(
         shared=shared,
-        prompts=reader.text("LLM_PROMPTS_COLLECTION", "llm_prompts"),
-        schemas=reader.text("LLM_SCHEMAS_COLLECTION", "llm_schemas"),
+        prompts=reader.formed("LLM_PROMPTS_COLLECTION", COLLECTION, "llm_prompts"),
+        schemas=reader.formed("LLM_SCHEMAS_COLLECTION", COLLECTION, "llm_schemas"),
         artifacts_bucket=bucket,
         artifacts_prefix=_prefix(reader),
         context_buckets=_buckets(reader, bucket),
-        dead_letter_topic=topic_path(shared.project, reader.text("DEAD_LETTER_TOPIC")),
+        dead_letter_topic=topic_path(shared.project, reader.formed("DEAD_LETTER_TOPIC", TOPIC)),
         gemini=_gemini(reader, shared.environment),
         invocation_seconds=reader.integer(
             "INVOCATION_TIMEOUT_SECONDS", 540, minimum=2, maximum=3_600
@@ -178,12 +186,19 @@ def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
 
 def _gemini(reader: EnvironmentReader, environment: str) -> GeminiSettings:
     backend = reader.choice("GEMINI_BACKEND", Backend, Backend.AI_STUDIO)
-    key = reader.text("GEMINI_API_KEY", "")
+    key = reader.formed("GEMINI_API_KEY", _KEY, "")
     reader.require(
         backend is Backend.VERTEX or bool(key),
         "GEMINI_API_KEY is required with GEMINI_BACKEND=ai_studio",
     )
-    location = reader.text("GEMINI_LOCATION", reader.text("GCP_REGION", "global"))
+    location = reader.formed(
+        "GEMINI_LOCATION", SEGMENT, reader.formed("GCP_REGION", SEGMENT, "global")
+    )
+    base_url = reader.text("GEMINI_BASE_URL", "")
+    reader.require(
+        not base_url or bool(http_host(base_url)),
+        "GEMINI_BASE_URL must be an http or https URL",
+    )
     allowed = _allowed_models(reader)
     reader.require(
         bool(allowed) or environment != PRODUCTION,
@@ -193,7 +208,7 @@ def _gemini(reader: EnvironmentReader, environment: str) -> GeminiSettings:
         backend=backend,
         api_key=SecretStr(key) if key and backend is Backend.AI_STUDIO else None,
         location=location,
-        base_url=reader.text("GEMINI_BASE_URL", "") or None,
+        base_url=base_url or None,
         # The Developer API refuses a server timeout of less than 10 seconds.
         timeout_seconds=reader.integer("GEMINI_TIMEOUT_SECONDS", 480, minimum=1, maximum=3_600),
         api=reader.choice("GEMINI_API", GeminiApi, GeminiApi.GENERATE_CONTENT),
@@ -262,8 +277,13 @@ def _prefix(reader: EnvironmentReader) -> str:
 
 
 def _buckets(reader: EnvironmentReader, default: str) -> frozenset[str]:
-    names = reader.text("CONTEXT_BUCKETS", default).split(",")
-    return frozenset(name.strip() for name in names if name.strip())
+    listed = reader.text("CONTEXT_BUCKETS", default).split(",")
+    names = frozenset(name.strip() for name in listed if name.strip())
+    reader.require(
+        all(map(BUCKET_NAME.fullmatch, names)),
+        f"CONTEXT_BUCKETS must be {_BUCKET.words}, or several",
+    )
+    return names
 
 
 def _allowed_models(reader: EnvironmentReader) -> dict[str, date | None]:

@@ -1,5 +1,6 @@
 """Reading settings from the environment: every bad variable is named in one message."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,8 +14,32 @@ from shared.events import Severity
 KEEP_CLOSED_JOBS = timedelta(days=30)
 
 _E = TypeVar("_E", bound=StrEnum)
+#: More digits than any bound has; Python refuses to read very many.
+_MAX_DIGITS = 18
+_TOPIC = r"[A-Za-z][A-Za-z0-9._~+%-]{2,254}"
 #: https://cloud.google.com/stackdriver/docs/reference/telemetry/overview
 _GOOGLE_TELEMETRY = "telemetry.googleapis.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a variable's value looks like."""
+
+    pattern: re.Pattern[str]
+    #: What the variable must be, in words.
+    words: str
+
+
+SEGMENT = Form(re.compile(r"[^/\s]+"), "one word without a slash")
+#: https://firebase.google.com/docs/firestore/quotas: what a collection's id may be.
+COLLECTION = Form(
+    re.compile(r"(?!\.\.?$)(?!__.*__$)[^/\s]+"), "the id of a top-level collection"
+)
+#: https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+TOPIC = Form(
+    re.compile(rf"(?:projects/[^/\s]+/topics/)?{_TOPIC}"),
+    "a topic's name, short or as projects/<project>/topics/<topic>",
+)
 
 
 class SettingsInvalid(Exception):
@@ -50,10 +75,19 @@ class EnvironmentReader:
             return ""
         return default
 
+    def formed(self, name: str, form: Form, default: str | None = None) -> str:
+        """A string of this form; required unless there is a default."""
+        value = self.text(name, default)
+        if value and not form.pattern.fullmatch(value):
+            self.problems.append(f"{name} must be {form.words}")
+            return default or ""
+        return value
+
     def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
         """A whole number within bounds, both included."""
         text = self.text(name, str(default))
-        value = int(text) if text.isascii() and text.isdecimal() else None
+        digits = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+        value = int(text) if digits else None
         if value is None or not minimum <= value <= maximum:
             self.problems.append(f"{name} must be a whole number from {minimum} to {maximum}")
             return default
@@ -116,10 +150,10 @@ class SharedSettings:
 def read_shared(reader: EnvironmentReader) -> SharedSettings:
     """The settings that both stages have."""
     return SharedSettings(
-        project=reader.text("GCP_PROJECT"),
+        project=reader.formed("GCP_PROJECT", SEGMENT),
         environment=reader.text("ENVIRONMENT", "dev"),
-        database=reader.text("FIRESTORE_DATABASE", "(default)"),
-        flow_runs=reader.text("FLOW_RUNS_COLLECTION", "flow_runs"),
+        database=reader.formed("FIRESTORE_DATABASE", SEGMENT, "(default)"),
+        flow_runs=reader.formed("FLOW_RUNS_COLLECTION", COLLECTION, "flow_runs"),
         log_level=reader.choice("LOG_LEVEL", Severity, Severity.INFO),
         trace_target=_trace_target(reader),
     )
@@ -134,11 +168,19 @@ def _trace_target(reader: EnvironmentReader) -> TraceTarget:
     endpoint = reader.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", base)
     if not endpoint:
         return TraceTarget.NOWHERE
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        reader.problems.append("OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https URL")
-    google = parts.hostname == _GOOGLE_TELEMETRY
+    host = http_host(endpoint)
+    reader.require(bool(host), "OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https URL")
+    google = host == _GOOGLE_TELEMETRY
     return TraceTarget.GOOGLE_CLOUD if google else TraceTarget.COLLECTOR
+
+
+def http_host(url: str) -> str | None:
+    """The host of an http or https URL; None where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in {"http", "https"} else None
 
 
 def read_max_attempts(reader: EnvironmentReader) -> int:

@@ -19,7 +19,8 @@ CLAIM_KEY = "claim-id"
 #: Object metadata: the SHA-256 of the report's bytes.
 SHA256_KEY = "sha256"
 
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
+#: https://cloud.google.com/storage/docs/buckets#naming
+BUCKET_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -43,7 +44,7 @@ def parse_gcs_uri(text: object) -> GcsUri:
     if not isinstance(text, str) or not text.startswith("gs://"):
         raise ValueError("must be a gs:// URI")
     bucket, _, name = text.removeprefix("gs://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not BUCKET_NAME.fullmatch(bucket):
         raise ValueError("the bucket's name is malformed")
     _check_object_name(name)
     return GcsUri(bucket, name)

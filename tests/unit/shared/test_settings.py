@@ -74,6 +74,18 @@ BAD = {
     "MAX_IMAGES": "1e3",
     "MAX_ATTEMPTS": "٣",
     "MAX_LLM_CALLS": "51",
+    "MAX_OUTPUT_TOKENS": "9" * 5_000,
+    "FIRESTORE_DATABASE": "a/b",
+    "FLOW_RUNS_COLLECTION": "tenants/t/flow_runs",
+    "LLM_PROMPTS_COLLECTION": "__prompts__",
+    "LLM_SCHEMAS_COLLECTION": "..",
+    "ARTIFACTS_BUCKET": "gs://bucket",
+    "CONTEXT_BUCKETS": "bucket, Other Bucket",
+    "DEAD_LETTER_TOPIC": "projects/p/subscriptions/dead",
+    "GEMINI_API_KEY": f"{CANARY}\n{CANARY}",
+    "GEMINI_BASE_URL": "localhost:8080",
+    "GEMINI_LOCATION": "europe west4",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[",
 }
 
 
@@ -93,6 +105,12 @@ def test_each_bad_variable_alone_stops_the_start(name: str) -> None:
         read_executor({**EXECUTOR, name: BAD[name]})
 
     assert any(name in problem for problem in found.value.problems)
+
+
+@pytest.mark.parametrize("topic", ["a/b", "projects/p/topics/", "7up", "x" * 256])
+def test_what_is_no_topic_stops_the_dispatcher(topic: str) -> None:
+    with pytest.raises(SettingsInvalid, match="JOBS_TOPIC must be a topic's name"):
+        read_dispatcher({**DISPATCHER, "JOBS_TOPIC": topic})
 
 
 def test_the_chain_of_deadlines_must_hold() -> None:
