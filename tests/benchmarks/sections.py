@@ -154,6 +154,19 @@ def _calls(calls: CallCounts) -> str:
     )
 
 
+_PATH_HEAD = (
+    "network put in",
+    "system",
+    "working p50",
+    "p95",
+    "p99",
+    "whole p50",
+    "p95",
+    "p99",
+    "its process's CPU a step",
+)
+
+
 def _paths(paths: Mapping[float, PathPair]) -> str:
     rows, shares = [], []
     for network, pair in paths.items():
@@ -182,20 +195,7 @@ def _paths(paths: Mapping[float, PathPair]) -> str:
         " by the database's own clock."
         " The bare calls are a third function in the executor's place, with its environment and"
         " its clients: a push makes the executor's calls, in its order, and nothing else.\n\n"
-        + table(
-            (
-                "network put in",
-                "system",
-                "working p50",
-                "p95",
-                "p99",
-                "whole p50",
-                "p95",
-                "p99",
-                "its process's CPU a step",
-            ),
-            rows,
-        )
+        + table(_PATH_HEAD, rows)
         + "\n\nOf this worker's whole, medians in milliseconds:\n\n"
         + table(("network put in", "whole", "claim", "executor", "emulators' delivery"), shares)
         + "\n\n![overhead of this worker and the single function](images/bench-overhead.svg)"

@@ -2,30 +2,20 @@
 
 import asyncio
 import itertools
-import os
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from infra.local.emulator_clients import firestore_client
-from infra.local.emulator_events import create_app as create_events_app
-from infra.local.emulator_events import register_trigger
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Found, find_emulators
 from infra.local.environment import local_environment
-from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
+from infra.local.firestore_proxy import FirestoreProxy
 from infra.local.gemini import create_app as create_gemini
 from infra.local.local_functions import (
     BUCKET,
-    LocalAddresses,
-    process_environ,
 )
 from infra.local.objects import ObjectFolder
 from infra.local.ports import LOOPBACK, free_port
@@ -33,17 +23,15 @@ from infra.local.processes import ChildProcess, running
 from infra.local.relay import Relay
 from infra.local.scenario.single import single_report_run
 from infra.local.serve import serve
-from infra.local.storage import create_app as create_storage
 from infra.local.tuning import Tuning
-from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
 from tests.benchmarks.baselines import (
     bare_function_command,
     publish_registry,
-    single_function_command,
 )
 from tests.benchmarks.machine import cpu_milliseconds
+from tests.benchmarks.single_site import single_site
 from tests.benchmarks.stopwatch import Stopwatch
 
 #: A real model takes many times as long; its time is taken off again.
@@ -202,51 +190,20 @@ async def _our_site(root: Path, network: _Network) -> AsyncIterator[_Site]:
 
 @asynccontextmanager
 async def _single_site(root: Path, network: _Network) -> AsyncIterator[_Site]:
-    watch = Stopwatch()
-    found = find_emulators(os.environ, Path.home())
-    assert isinstance(found, Found)
-    project, folder = f"bench-{uuid.uuid4().hex[:8]}", ObjectFolder(root / "objects")
-    folder.create_bucket(BUCKET)
-    gemini = create_gemini(latency_seconds=MODEL_SECONDS)
+    watch, gemini = Stopwatch(), create_gemini(latency_seconds=MODEL_SECONDS)
     async with (
-        serve(_delayed(network)(create_storage(folder)), name="storage") as storage_url,
-        serve(gemini, name="stand-in") as gemini_url,
-        Relay(f"http://{LOOPBACK}:0") as relay,
-        serve(create_events_app(relay, project=project), name="event server") as events_url,
-        running_emulators(
-            found,
-            log_folder=root,
-            environ=os.environ,
-            events_address=events_url.removeprefix("http://"),
-        ) as emulators,
-        firestore_proxy(emulators.firestore_host) as proxy,
+        single_site(root, gemini=gemini, storage_wrapper=_delayed(network)) as site,
+        watch.detour(site.relay.target_url) as site.relay.target_url,
     ):
-        _delay(proxy, network)
-        addresses = LocalAddresses(
-            firestore_host=proxy.address,
-            pubsub_host=emulators.pubsub_host,
-            storage_url=storage_url,
-            gemini_url=gemini_url,
+        _delay(site.proxy, network)
+        yield _Site(
+            documents=site.documents,
+            folder=site.folder,
+            relay=site.relay,
+            working=watch,
+            claiming=None,
+            process=site.process,
         )
-        port = free_port()
-        environ = process_environ(os.environ, project, addresses)
-        async with (
-            running(single_function_command(root, port, environ)) as process,
-            watch.detour(f"http://{LOOPBACK}:{port}") as relay.target_url,
-        ):
-            await register_trigger(emulators.firestore_host, project)
-            client: Any = firestore_client(emulators.firestore_host, project)
-            documents = FirestoreDocuments(client)
-            await publish_registry(documents)
-            yield _Site(
-                documents=documents,
-                folder=folder,
-                relay=relay,
-                working=watch,
-                claiming=None,
-                process=process,
-            )
-            client.close()
 
 
 @asynccontextmanager
