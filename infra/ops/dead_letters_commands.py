@@ -12,7 +12,7 @@ from google.pubsub_v1.services.publisher import PublisherAsyncClient
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.local.emulator_clients import publisher_client, subscriber_client
 from infra.ops.connection import Connection, connect
@@ -242,7 +242,10 @@ def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             print_line(row)
         return
-    table = Table(*head)
+    if not rows:
+        console.print("no dead letters", style="dim")
+        return
+    table = Table(*(Column(name, overflow="fold") for name in head))
     for row in rows:
         table.add_row(*(harmless(cell) for cell in row))
     console.print(table)

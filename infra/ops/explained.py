@@ -3,6 +3,8 @@
 Loaded when something failed, as the modules that it names are many.
 """
 
+import os
+
 from executor.ports import ObjectsUnavailable
 from infra.local.bundle import BundleError
 from infra.local.emulator_events import TriggerRefused
@@ -48,6 +50,16 @@ _EXPLAINED = (
 
 def exit_code(failure: Exception) -> int | None:
     """The exit code for a failure that speaks for itself; None for a surprise."""
+    if isinstance(failure, BrokenPipeError):
+        # Whoever read our output has seen enough, as `head` has: typer ends without a word.
+        return None
     if isinstance(failure, NotFound):
         return _NOT_FOUND
     return _FAILED if isinstance(failure, _EXPLAINED) else None
+
+
+def words(failure: Exception) -> str:
+    """What to tell of such a failure."""
+    if isinstance(failure, OSError) and failure.filename is not None:
+        return f"{os.fspath(failure.filename)}: {failure.strerror}"
+    return str(failure)

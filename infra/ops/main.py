@@ -118,9 +118,11 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """Write the source of a function as it is deployed."""
-    from infra.ops.bundles import write
+    from infra.ops.bundles import show_bundle
+    from infra.ops.running import finish
 
-    write(stage.value, out or DATA_DIR / "bundles" / stage.value, as_json=as_json)
+    target = out or DATA_DIR / "bundles" / stage.value
+    finish(show_bundle(stage.value, target, as_json=as_json))
 
 
 @app.command(epilog="Example: `GEMINI_API_KEY=… worker-llm run run.json --out reports`")

@@ -1,6 +1,5 @@
 """`worker-llm run`: a prompt author's try, with the real model and no cloud."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -12,14 +11,19 @@ from typing import Any
 
 import typer
 
+from executor.strict_json import NotJson, parse_strict_json
 from infra.local.embedded.deliveries import DeliveryPolicy
 from infra.local.embedded.environment import EmbeddedEnvironment
 from infra.local.local_functions import BUCKET, function_environ
 from infra.local.objects import ObjectFolder
 from infra.local.serve import serve
-from infra.ops.terminal import print_json
+from infra.ops.registry_files import FileInvalid
+from infra.ops.run_view import run_view
+from infra.ops.terminal import harmless, print_json
+from shared.adapters.clock import SystemClock
 from shared.domain.documents import Create, DocumentRef
-from shared.domain.flow_run import LLM_REPORT
+from shared.domain.errors import FlowRunInvalid
+from shared.domain.flow_run import LLM_REPORT, parse_flow_run
 from shared.domain.steps import StepStatus
 
 _CALL_SECONDS = 10.0
@@ -49,12 +53,13 @@ async def run_trial(trial: Trial, *, as_json: bool) -> int:
     """Execute the READY steps; 0 if each of them succeeded.
 
     Raises:
+        FileInvalid: A file is not the JSON object that it must be.
         OSError: A file cannot be read or written.
         SettingsInvalid: GCP_PROJECT, a key or another variable is missing or bad.
     """
     run = _document(trial.flow_run)
     run_id = str(run.get("runId", trial.flow_run.stem))
-    wanted = _ready_steps(run)
+    wanted = _ready_steps(trial.flow_run, run_id, run)
     with tempfile.TemporaryDirectory() as scratch:
         folder = _object_folder(Path(scratch), trial.objects)
         async with _model_environ(trial.backend) as environ:
@@ -62,7 +67,7 @@ async def run_trial(trial: Trial, *, as_json: bool) -> int:
             allowed = {**environ, "CONTEXT_BUCKETS": buckets}
             after = await _executed(allowed, folder, run_id, run, trial.registry)
         shutil.copytree(folder.root / BUCKET, trial.out, dirs_exist_ok=True)
-    return _report(after, wanted, trial.out, as_json=as_json)
+    return _report(run_id, after, wanted, trial.out, as_json=as_json)
 
 
 async def _executed(
@@ -125,35 +130,41 @@ def _registry(folder: Path) -> list[tuple[DocumentRef, dict[str, Any]]]:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OSError(f"{path} is not JSON: {error}") from None
+        document = parse_strict_json(path.read_bytes())
+    except NotJson as problem:
+        raise FileInvalid(f"{path}: {problem}") from None
     if not isinstance(document, dict):
-        raise OSError(f"{path} is not a JSON object")
+        raise FileInvalid(f"{path}: must be a JSON object")
     return document
 
 
-def _ready_steps(run: Mapping[str, Any]) -> list[str]:
-    steps = run.get("steps")
+def _ready_steps(path: Path, run_id: str, run: Mapping[str, Any]) -> list[str]:
+    try:
+        steps = parse_flow_run(run_id, run).steps.values()
+    except FlowRunInvalid as problem:
+        raise FileInvalid(f"{path}: {problem}") from None
     return [
-        step_id
-        for step_id, step in (steps if isinstance(steps, dict) else {}).items()
-        if isinstance(step, dict)
-        and (step.get("stepType"), step.get("status")) == (LLM_REPORT, StepStatus.READY)
+        step.step_id
+        for step in steps
+        if (step.step_type, step.status) == (LLM_REPORT, StepStatus.READY)
     ]
 
 
-def _report(run: Mapping[str, Any], wanted: list[str], out: Path, *, as_json: bool) -> int:
+def _report(
+    run_id: str, run: Mapping[str, Any], wanted: list[str], out: Path, *, as_json: bool
+) -> int:
     """Print what became of each step that was READY."""
     if not wanted:
         typer.echo("the flow run has no READY LLM_REPORT step", err=True)
     ends = [_end(step_id, run["steps"][step_id], out) for step_id in wanted]
     if as_json:
         print_json({"steps": ends})
+    view = run_view(run_id, run, {}, SystemClock().now())
     for end in () if as_json else ends:
-        error = end["error"] or {}
-        what = end["report"] or f"{error.get('code', '')} {error.get('message', '')}"
-        typer.echo(f"{end['stepId']}: {end['status']} {what}")
+        error = end["error"]
+        step = view.step(end["stepId"])
+        why = f"{error['code']} {error['message']}" if error else step and step.finding.reason
+        typer.echo(harmless(f"{end['stepId']}: {end['status']} {end['report'] or why}"))
     failed = any(end["status"] != StepStatus.SUCCEEDED for end in ends)
     return int(failed or not wanted)
 

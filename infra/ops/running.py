@@ -15,12 +15,12 @@ def finish(work: Coroutine[None, None, int]) -> None:
         code = asyncio.run(_until_signal(work))
     except Exception as failure:
         # Late: what can go wrong is spread over many modules, and seldom does.
-        from infra.ops.explained import exit_code  # noqa: PLC0415
+        from infra.ops.explained import exit_code, words  # noqa: PLC0415
 
         known = exit_code(failure)
         if known is None:
             raise
-        typer.echo(str(failure), err=True)
+        typer.echo(words(failure), err=True)
         code = known
     raise typer.Exit(code)
 

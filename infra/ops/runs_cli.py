@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.ops.options import AsJson, Where, for_environment
+from shared.domain.steps import StepStatus
 
 app = typer.Typer(
     help="See how runs stand, and what wants your attention.", no_args_is_help=True
@@ -30,7 +31,10 @@ def list_runs(
         int, typer.Option(min=1, max=_MOST_RUNS, help="How many of the newest to look at.")
     ] = 20,
     status: Annotated[
-        str | None, typer.Option(help="Only runs of this status, or with such a step.")
+        StepStatus | None,
+        typer.Option(
+            case_sensitive=False, help="Only runs of this status, or with such a step."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

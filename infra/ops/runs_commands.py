@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -17,25 +17,29 @@ from infra.ops.terminal import (
     count,
     dollars,
     harmless,
+    id_column,
     level_style,
     print_json,
     print_line,
     status_text,
     terminal,
 )
+from shared.domain.steps import StepStatus
 
 
-async def show_list(where: Where, *, limit: int, status: str | None, as_json: bool) -> int:
+async def show_list(
+    where: Where, *, limit: int, status: StepStatus | None, as_json: bool
+) -> int:
     """Print the newest runs; 0 also if there are none."""
     async with connect(where) as connection:
         runs = await newest_runs(connection, limit=limit)
-    chosen = [run for run in runs if status is None or _has_status(run, status.upper())]
+    chosen = [run for run in runs if status is None or _has_status(run, status)]
     if as_json:
         print_json({"runs": [run.summary_json() for run in chosen]})
     elif console := terminal():
-        console.print(_table(chosen))
-        if not chosen:
-            console.print(f"no runs in {connection.name}", style="dim")
+        of_status = f" of status {status}" if status else ""
+        nothing = Text(f"no runs{of_status} in {connection.name}", style="dim")
+        console.print(runs_table(chosen, console) if chosen else nothing)
     else:
         for run in chosen:
             print_line(_run_fields(run))
@@ -96,10 +100,13 @@ def _run_fields(run: RunView) -> Sequence[object]:
     return run.run_id, run.status, created, steps, run.tokens, worst and worst.reason
 
 
-def _table(runs: Sequence[RunView]) -> Table:
-    table = Table("run", "status", "steps", box=box.SIMPLE_HEAD)
+def runs_table(runs: Sequence[RunView], console: Console) -> Table:
+    """The runs, one a line."""
+    ids = id_column("run", (harmless(run.run_id) for run in runs), console)
+    table = Table(ids, "status", "steps", box=box.SIMPLE_HEAD)
     table.add_column("tokens", justify="right")
-    table.add_column("cost", justify="right")
+    if priced := any(run.cost_usd is not None for run in runs):
+        table.add_column("cost", justify="right")
     table.add_column("to look at", ratio=1)
     for run in runs:
         worst = run.worst
@@ -112,7 +119,7 @@ def _table(runs: Sequence[RunView]) -> Table:
             status_text(run.status),
             steps,
             count(run.tokens),
-            dollars(run.cost_usd),
+            *([dollars(run.cost_usd)] if priced else ()),
             remark,
         )
     return table

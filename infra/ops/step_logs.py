@@ -24,6 +24,8 @@ _SEVERITY_STYLES = {"ERROR": "red", "WARNING": "yellow", "DEBUG": "dim"}
 _SAID = frozenset(
     {"severity", "event", "message", "time", "service", "env", "component", "runId", "stepId"}
 )
+#: What ties an entry to its trace there; `--json` has it.
+_FOR_CLOUD_LOGGING = "logging.googleapis.com/"
 
 Entry = Mapping[str, Any]
 
@@ -39,6 +41,12 @@ async def show_logs(
     async with connect(where) as connection:
         await read_step(connection, run_id, step_id)
         entries = await _entries(connection, run_id, step_id, limit)
+    show_entries(entries, as_json=as_json)
+    return 0
+
+
+def show_entries(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """Print one line an entry."""
     console = terminal()
     for entry in entries:
         if as_json:
@@ -47,7 +55,6 @@ async def show_logs(
             console.print(_line(entry))
         else:
             print_line(_fields(entry))
-    return 0
 
 
 def local_entries(log_folder: Path, run_id: str, step_id: str, limit: int) -> Sequence[Entry]:
@@ -58,8 +65,9 @@ def local_entries(log_folder: Path, run_id: str, step_id: str, limit: int) -> Se
         for entry in _entries_of(log)
         if (entry.get("runId"), entry.get("stepId")) == (run_id, step_id)
     )
-    last = heapq.nlargest(limit, found, key=lambda entry: str(entry.get("time", "")))
-    return last[::-1]
+    # Entries of one millisecond stay in the order in which they were written.
+    last = heapq.nlargest(limit, enumerate(found), key=lambda at: (_time(at[1]), at[0]))
+    return [entry for _, entry in reversed(last)]
 
 
 async def _entries(
@@ -117,8 +125,16 @@ def _entries_of(log: Path) -> Iterator[Entry]:
                 continue
 
 
+def _time(entry: Entry) -> str:
+    return str(entry.get("time", ""))
+
+
 def _fields(entry: Entry) -> Sequence[object]:
-    more = {name: value for name, value in entry.items() if name not in _SAID}
+    more = {
+        name: value
+        for name, value in entry.items()
+        if name not in _SAID and not name.startswith(_FOR_CLOUD_LOGGING)
+    }
     details = json.dumps(more, ensure_ascii=False) if more else ""
     named = (entry.get(name) for name in ("time", "severity", "component", "event", "message"))
     return (*named, details)

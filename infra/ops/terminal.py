@@ -4,11 +4,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.table import Column
 from rich.text import Text
 
 from infra.ops.diagnosis import Level
@@ -60,6 +61,13 @@ def terminal() -> Console | None:
 def status_text(status: str) -> Text:
     """A status in its color."""
     return Text(harmless(status), style=_STYLES.get(status, ""))
+
+
+def id_column(header: str, ids: Iterable[str], console: Console) -> Column:
+    """A column that cuts no id: runs differ at their ends, and an id is there to be copied."""
+    longest = max(map(len, ids), default=0)
+    # Where there is room, the other columns give way; where there is none, an id is folded.
+    return Column(header, overflow="fold", no_wrap=2 * longest <= console.width)
 
 
 def level_style(level: Level) -> str:

@@ -61,7 +61,7 @@ class _Control:
             return JSONResponse({})
         try:
             self.faults.add(fault_rules(json.loads(await request.body())))
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             return JSONResponse({"error": str(problem)}, status_code=400)
         return JSONResponse({})
 

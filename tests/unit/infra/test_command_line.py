@@ -110,6 +110,76 @@ def test_a_run_from_files_says_how_each_step_ended(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
+RUN = {"runId": RUN_ID, "status": "RUNNING", "scope": {"symbol": "ETHUSD"}}
+READY = {"stepType": "LLM_REPORT", "status": "READY"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+        (b"\xff", "not UTF-8"),
+        (b"[]", "must be a JSON object"),
+        (b'{"status": "RUNNING"}', "steps must be a map of step id to step"),
+        (b'{"runId": "a/b"}', "the document id is no run id"),
+        (json.dumps({**RUN, "status": "?"}).encode(), "status must be one of PENDING"),
+    ],
+)
+def test_a_run_from_a_file_that_is_none_is_refused_in_one_line(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / f"{RUN_ID}.json"
+    path.write_bytes(content)
+
+    ended = run([*PROGRAM, "run", str(path), "--out", str(tmp_path / "reports")])
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{path}: {said}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_run_from_a_file_says_why_a_step_was_not_executed(tmp_path: Path) -> None:
+    steps = {"first": READY, "second": {**READY, "dependsOn": ["first"]}}
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({**RUN, "steps": steps}))
+
+    ended = run([*PROGRAM, "run", str(path), "--out", str(tmp_path / "reports")])
+
+    assert ended.returncode == 1
+    first, second = ended.stdout.splitlines()
+    assert first.startswith("first: FAILED INVALID_STEP_INPUTS")
+    assert second == "second: READY It can never start: first is FAILED."
+
+
+def test_a_place_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file/executor.zip"
+
+    ended = run([*PROGRAM, "bundle", "executor", "--out", str(target)])
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"{tmp_path / 'file'}: File exists\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure_to_speak_of(tmp_path: Path) -> None:
+    command = [*PROGRAM, "bundle", "executor", "--out", str(tmp_path / "executor.zip")]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        command, check=False, stdout=writer, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS
+    )
+    os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_a_status_that_there_is_not_is_wrong_usage() -> None:
+    result = CliRunner().invoke(app, ["runs", "list", "--status", "FAILD"])
+
+    assert result.exit_code == 2
+    assert "'succeeded', 'failed'" in " ".join(result.stderr.split())
+
+
 def test_an_environment_says_where_it_is_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     command = [*PROGRAM, "up", "--embedded", "--json", "--data-dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -1,0 +1,71 @@
+"""What a person sees on a terminal, wide or narrow."""
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from infra.ops.run_view import run_view
+from infra.ops.runs_commands import runs_table
+from infra.ops.step_logs import local_entries, show_entries
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+IDS = ("20260105-090000_EURUSD_demo", "20260105-090000_EURUSD_bad")
+STEP = {"stepType": "LLM_REPORT", "status": "FAILED", "error": {"code": "PROMPT_NOT_FOUND"}}
+
+
+def listed(width: int) -> str:
+    runs = [
+        run_view(run_id, {"status": "RUNNING", "steps": {"a": STEP}}, {}, NOW) for run_id in IDS
+    ]
+    console = Console(file=io.StringIO(), width=width)
+    console.print(runs_table(runs, console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_no_run_id_is_cut_where_an_ordinary_terminal_has_room_for_it() -> None:
+    lines = listed(width=80)
+
+    assert all(run_id in lines for run_id in IDS)
+
+
+def test_a_narrow_terminal_folds_an_id_and_leaves_none_of_it_out() -> None:
+    column = [line[2:8] for line in listed(width=40).splitlines()[4:]]
+    read = "".join("".join(column).split())
+
+    assert all(run_id in read for run_id in IDS)
+
+
+def entry(event: str, time: str = "2026-01-05T09:00:00.000Z") -> str:
+    fields = {"event": event, "time": time, "runId": "run", "stepId": "step"}
+    trace = {"logging.googleapis.com/spanId": "e381dc71cae62872"}
+    return json.dumps({**fields, **trace, "message": event}) + "\n"
+
+
+def test_entries_of_one_millisecond_stay_in_the_order_in_which_they_were_written(
+    tmp_path: Path,
+) -> None:
+    events = ["lease_acquired", "llm_request_started", "gcs_write_started"]
+    late = entry("step_completed", "2026-01-05T09:00:01.000Z")
+    (tmp_path / "executor.log").write_text(late + "".join(map(entry, events)))
+
+    entries = local_entries(tmp_path, "run", "step", limit=3)
+
+    assert [one["event"] for one in entries] == [*events[1:], "step_completed"]
+
+
+def test_what_cloud_logging_alone_reads_is_in_the_json_and_in_no_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entries = [json.loads(entry("lease_acquired"))]
+
+    show_entries(entries, as_json=False)
+    line = capsys.readouterr().out
+    show_entries(entries, as_json=True)
+
+    assert "googleapis" not in line
+    assert "logging.googleapis.com/spanId" in capsys.readouterr().out
