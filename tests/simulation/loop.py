@@ -108,6 +108,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._push(host.resumes_at, 0.0, handle)
         else:
             handle._run()
+        # From 3.12 on a failed task's traceback keeps this frame, which must not keep the task.
+        del handle
 
     def _jump(self) -> bool:
         """Make the timers of the next moment ready; False when there are none."""
@@ -172,16 +174,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self,
-        coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T],
-        *,
-        name: str | None = None,
-        context: contextvars.Context | None = None,
+        self, coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T], **options: Any
     ) -> asyncio.Task[_T]:
-        """As asyncio's; the task is kept until the loop is closed."""
-        task: _Task[_T] = _Task(
-            coro, loop=self, number=len(self._tasks), name=name, context=context
-        )
+        """As asyncio's of any version; the task is kept until the loop is closed."""
+        task: _Task[_T] = _Task(coro, loop=self, number=len(self._tasks), **options)
         self._tasks.append(task)
         return task
 
