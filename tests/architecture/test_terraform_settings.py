@@ -1,12 +1,13 @@
 """What Terraform tells the functions is what they read."""
 
 import re
+import tomllib
 
 from executor import ledger
 from infra.local import local_functions, pubsub_setup
 from infra.ops import doctor_facts, doctor_rules
 from shared.domain import job_documents
-from tests.terraform_module import MODULE, ROOT, resources, unquoted
+from tests.terraform_module import MODULE, ROOT, local_values, resources, unquoted
 
 _PAGE = ROOT / "docs/reference/settings.md"
 #: Read by Python itself.
@@ -40,6 +41,14 @@ def test_the_functions_read_every_variable_that_they_are_told() -> None:
 
 def test_the_free_settings_cannot_undo_a_checked_one() -> None:
     assert managed() == told_by_terraform() | _NEVER_FREE
+
+
+def test_the_functions_run_on_a_python_that_the_project_says_it_was_run_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    was_run = re.findall(r"Python :: (3)\.(\d+)", " ".join(project["classifiers"]))
+
+    runtime = unquoted(local_values()["runtime"])
+    assert runtime in {f"python{major}{minor}" for major, minor in was_run}
 
 
 def test_every_collection_whose_documents_expire_has_its_policy() -> None:
