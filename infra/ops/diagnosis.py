@@ -152,8 +152,9 @@ def _running(step: StepFacts, now: datetime) -> Finding:
 def _queued(step: StepFacts, now: datetime) -> Finding:
     after = f" after {step.last_code}" if step.last_code else ""
     if step.not_before is not None and step.not_before > now:
-        seconds = round((step.not_before - now).total_seconds())
-        return _waits(f"Waits {seconds} s for attempt {step.attempt + 1}{after}.")
+        # A moment and no countdown: it stays true, and `runs watch` tells it once.
+        until = f"{step.not_before:%H:%M:%S} UTC"
+        return _waits(f"Waits until {until} for attempt {step.attempt + 1}{after}.")
     due = step.wake_at or step.waiting_since
     if due is not None and now - due > GRACE:
         return _stuck(f"Nobody took the job up{after}, and no sweep woke it.", _CHECK_SWEEP)
@@ -162,7 +163,10 @@ def _queued(step: StepFacts, now: datetime) -> Finding:
 
 def _leased(step: StepFacts, now: datetime) -> Finding:
     if step.lease_expires_at is None or step.lease_expires_at > now:
-        return _waits(f"Attempt {step.attempt} is at work.")
+        return _waits(
+            f"Attempt {step.attempt} is at work. Should it die, its lease is not renewed, and "
+            "when that is over the next delivery or the sweep hands the job over."
+        )
     if now - step.lease_expires_at > GRACE:
         return _stuck("Its executor died, and no sweep handed the job over.", _CHECK_SWEEP)
     return _waits("Its executor is gone: the next delivery or the sweep hands the job over.")

@@ -1,13 +1,13 @@
 """`worker-llm steps show`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from infra.ops.connection import Connection, connect
-from infra.ops.job_view import AttemptView, time_json
+from infra.ops.job_view import ActView, AttemptView, time_json
 from infra.ops.options import Where
 from infra.ops.run_reading import NotFound, read_run
 from infra.ops.run_view import StepView
@@ -23,6 +23,8 @@ from infra.ops.terminal import (
     terminal,
 )
 
+_ATTEMPT = ("attempt", "began", "took", "model calls", "ended with")
+
 
 async def show_step(where: Where, run_id: str, step_id: str, *, as_json: bool) -> int:
     """Print one step."""
@@ -33,8 +35,8 @@ async def show_step(where: Where, run_id: str, step_id: str, *, as_json: bool) -
     elif console := terminal():
         console.print(_card(step))
     else:
-        for name, value in _facts(step):
-            print_line((name, value))
+        for line in _lines(step):
+            print_line(line)
     return 0
 
 
@@ -56,7 +58,7 @@ async def read_step(connection: Connection, run_id: str, step_id: str) -> StepVi
 def _facts(step: StepView) -> Iterator[tuple[str, str]]:
     """What there is to say, the most urgent first."""
     job = step.job
-    lease = job and job.lease_owner and f"{job.lease_owner} until {job.lease_expires_at}"
+    lease = job and job.lease_owner and f"until {time_json(job.lease_expires_at)}"
     facts = {
         "status": step.status,
         "error": step.error_code and f"{step.error_code}: {step.error_message}",
@@ -67,7 +69,7 @@ def _facts(step: StepView) -> Iterator[tuple[str, str]]:
         "depends on": ", ".join(step.depends_on),
         "started": time_json(step.started_at),
         "finished": time_json(step.finished_at),
-        "age": age(step.age_seconds),
+        "took" if step.ended else "age": age(step.age_seconds),
         "model": step.model,
         "tokens": count(step.tokens),
         "cost": dollars(step.cost_usd),
@@ -76,20 +78,30 @@ def _facts(step: StepView) -> Iterator[tuple[str, str]]:
         "model calls": job and str(job.llm_calls),
         "lease": lease,
         "not before": job and time_json(job.not_before),
+        "sweep looks at": job and not step.ended and time_json(job.wake_at),
         "report": step.gcs_uri and step.gcs_uri + (" (reused)" if step.reused else ""),
     }
     yield from ((name, value) for name, value in facts.items() if value)
 
 
+def _lines(step: StepView) -> Iterator[Sequence[str]]:
+    """The same for a pipe: the facts, then a line for each act and each attempt."""
+    yield from _facts(step)
+    if step.job:
+        yield from (("operator", *_act_cells(act)) for act in step.job.acts)
+        yield from (("attempt", *_attempt_cells(attempt)) for attempt in step.job.attempts)
+
+
 def _card(step: StepView) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column()
+    grid = Table.grid(Column(style="dim"), Column(overflow="fold"), padding=(0, 2))
     for name, value in _facts(step):
         grid.add_row(name, _value(name, value, step))
-    attempts = step.job.attempts if step.job else ()
     parts: list[RenderableType] = [Text(harmless(step.step_id), style="bold"), grid]
-    return Group(*parts, _attempts(attempts)) if attempts else Group(*parts)
+    if step.job and step.job.acts:
+        parts.append(_table(("operator", "did", "because"), map(_act_cells, step.job.acts)))
+    if step.job and step.job.attempts:
+        parts.append(_table(_ATTEMPT, map(_attempt_cells, step.job.attempts)))
+    return Group(*parts)
 
 
 def _value(name: str, value: str, step: StepView) -> Text:
@@ -106,24 +118,24 @@ def _value(name: str, value: str, step: StepView) -> Text:
             return Text(harmless(value))
 
 
-def _attempts(attempts: Sequence[AttemptView]) -> Table:
-    table = Table("attempt", "began", "took", "model calls", "ended with", box=None)
-    for attempt in attempts:
-        seconds = _seconds(attempt)
-        calls = ", ".join(
-            f"{call.purpose} {call.code or call.finish_reason or 'open'}"
-            for call in attempt.calls
-        )
-        ending = attempt.code or ("success" if attempt.ended_at else "no end recorded")
-        cells = (
-            str(attempt.number),
-            time_json(attempt.started_at) or "",
-            seconds,
-            calls,
-            ending,
-        )
-        table.add_row(*(Text(harmless(cell)) for cell in cells))
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(*(Column(name, overflow="fold") for name in head), box=None)
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
     return table
+
+
+def _act_cells(act: ActView) -> Sequence[str]:
+    return time_json(act.at) or "", act.act, act.reason
+
+
+def _attempt_cells(attempt: AttemptView) -> Sequence[str]:
+    calls = ", ".join(
+        f"{call.purpose} {call.code or call.finish_reason or 'open'}" for call in attempt.calls
+    )
+    ending = attempt.code or ("success" if attempt.ended_at else "no end recorded")
+    began = time_json(attempt.started_at) or ""
+    return str(attempt.number), began, _seconds(attempt), calls, ending
 
 
 def _seconds(attempt: AttemptView) -> str:

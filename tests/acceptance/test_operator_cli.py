@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,22 @@ def documents_of_two_runs() -> list[tuple[DocumentRef, dict[str, Any]]]:
     bad = {**step, "status": "FAILED", "error": error}
     steps = {GOOD: good, BAD: bad}
     now = datetime(2026, 1, 5, 9, tzinfo=UTC)
-    job = {"state": "FAILED", "attempt": 1, "llmCalls": 0, "claimedAt": now}
+    attempt = {
+        "number": 1,
+        "startedAt": now,
+        "endedAt": now + timedelta(seconds=1),
+        "code": "PROMPT_NOT_FOUND",
+        "calls": [{"number": 1, "finishReason": "STOP"}],
+    }
+    job = {
+        "state": "FAILED",
+        "attempt": 1,
+        "llmCalls": 0,
+        "claimedAt": now,
+        "lease": {"owner": "executor", "expiresAt": now},
+        "history": [attempt],
+        "operatorActs": [{"act": "rerun", "at": now, "reason": "published"}],
+    }
     return [
         (DocumentRef("flow_runs", RUN_ID), {**head, "createdAt": "2026-01-05", "steps": steps}),
         (
@@ -258,6 +273,19 @@ def test_a_pipe_gets_plain_lines_with_tabs_and_nothing_a_terminal_obeys(
     assert report.stdout.startswith("# Rising\n\n- **strong** trend")
     assert "\x1b" not in listed.stdout + shown.stdout + report.stdout
     assert (listed.stderr, shown.stderr, report.stderr) == ("", "", "")
+
+
+def test_a_step_tells_a_pipe_of_its_attempts_and_of_what_operators_did(
+    environment: Environment,
+) -> None:
+    shown = environment.run("steps", "show", RUN_ID, BAD)
+
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert ["operator", "2026-01-05T09:00:00.000Z", "rerun", "published"] in lines
+    ending = ("report STOP", "PROMPT_NOT_FOUND")
+    assert lines[-1] == ["attempt", "1", "2026-01-05T09:00:00.000Z", "1.0 s", *ending]
+    assert ["lease", "until 2026-01-05T09:00:00.000Z"] in lines
+    assert shown.stderr == ""
 
 
 def test_a_terminal_gets_colors_a_tree_and_a_rendered_report(environment: Environment) -> None:

@@ -61,10 +61,13 @@ def test_each_state_is_explained(facts: StepFacts, level: Level, said: str) -> N
     assert bool(finding.remedy) is level.wants_operator
 
 
-def test_a_wait_for_another_attempt_says_how_long_and_after_what() -> None:
+def test_a_wait_for_another_attempt_says_until_when_and_after_what() -> None:
     waiting = replace(QUEUED, not_before=NOW + 30 * SECOND, attempt=1, last_code="RATE_LIMITED")
 
-    assert diagnose(waiting, NOW).reason == "Waits 30 s for attempt 2 after RATE_LIMITED."
+    reason = diagnose(waiting, NOW).reason
+    assert reason == "Waits until 09:00:30 UTC for attempt 2 after RATE_LIMITED."
+    # `runs watch` prints what changes, and nothing has.
+    assert diagnose(waiting, NOW + SECOND).reason == reason
 
 
 def test_a_failure_is_explained_by_the_error_trees_own_words() -> None:
