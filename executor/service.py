@@ -110,7 +110,7 @@ class Executor:
             log.info(Event.DEAD_LETTER_REPLAYED, replayOf=replay_of)
         try:
             return await self._handle_job(message, log)
-        except (FirestoreUnavailable, FirestoreFinalizeFailed) as problem:
+        except (FirestoreUnavailable, FirestoreFinalizeFailed, InternalError) as problem:
             log.error(Event.JOB_DEFERRED, problem.message, code=problem.code)
             return HTTPStatus.SERVICE_UNAVAILABLE
         except Exception as defect:  # noqa: BLE001 - the server would log what it says
@@ -167,7 +167,12 @@ class Executor:
                 assert_never(decision)
 
     async def _read(self, message: JobMessage) -> _View | None:
-        """One batch read; None when the job was never claimed, or is not ours to read."""
+        """One batch read; None when the job was never claimed.
+
+        Raises:
+            InternalError: it was claimed, and its record cannot be read.
+            FirestoreUnavailable: no answer in time.
+        """
         run_ref = DocumentRef(self.settings.shared.flow_runs, message.run_id)
         hints = [
             DocumentRef(collection, document_id)
@@ -184,7 +189,8 @@ class Executor:
         try:
             record = parse_job_record(job.data)
         except JobRecordInvalid:
-            return None
+            # A newer version may read it, and gets the next delivery; else, a dead letter.
+            raise InternalError("the job record is none that this version reads") from None
         found = dict(zip(hints, registry, strict=True))
         return _View(run=run, job=job, record=record, registry=found)
 

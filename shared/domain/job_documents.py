@@ -117,7 +117,7 @@ def parse_job_record(data: Mapping[str, Any]) -> JobRecord:
     """
     try:
         return _record(data)
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
         raise JobRecordInvalid(
             f"bad job record: {type(problem).__name__} at {problem}"
         ) from None

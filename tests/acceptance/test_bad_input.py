@@ -12,7 +12,7 @@ from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
 from shared.adapters.clock import SystemClock
-from shared.domain.documents import DocumentRef
+from shared.domain.documents import DocumentRef, Update
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
 from shared.domain.messages import OutgoingMessage
@@ -284,6 +284,23 @@ async def test_a_job_that_was_never_claimed_is_acknowledged_and_forgotten(
 
     [entry] = bench.worker.log.entries("job_noop")
     assert entry["reason"] == "job_missing"
+
+
+async def test_a_job_whose_record_cannot_be_read_is_not_acknowledged(bench: Bench) -> None:
+    await bench.seed(a_run(bench))
+    message = await bench.claim()
+    [job] = await bench.documents.read([job_ref(RUN_ID, STEP_ID)], timeout_seconds=60)
+    assert job is not None
+    newer = Update(ref=job.ref, changes={("state",): CANARY}, guard=job.version)
+    await bench.documents.commit([newer], timeout_seconds=60)
+
+    assert await bench.execute(push(message)) == 503
+
+    [entry] = bench.worker.log.entries("job_deferred")
+    assert (entry["severity"], entry["code"]) == ("ERROR", "INTERNAL_ERROR")
+    assert entry["message"] == "the job record is none that this version reads"
+    assert CANARY not in bench.worker.log.stream.getvalue()
+    assert bench.worker.model.requests == []
 
 
 @pytest.mark.parametrize(("gone", "reason"), [("run", "run_missing"), ("step", "step_missing")])

@@ -154,6 +154,7 @@ def test_a_record_without_a_required_field_is_none_of_ours(name: str) -> None:
         ("state", None),
         ("attempt", "many"),
         ("attempt", None),
+        ("attempt", float("inf")),
         ("llmCalls", []),
         ("lease", "o1"),
         ("lease", {"owner": "o1"}),
