@@ -41,7 +41,7 @@ _ENVIRON = {
     "ARTIFACTS_BUCKET": BUCKET,
     "JOBS_TOPIC": "jobs",
     "DEAD_LETTER_TOPIC": "dead",
-    "GEMINI_API_KEY": f"{CANARY} of the key",
+    "GEMINI_API_KEY": f"{CANARY}-of-the-key",
 }
 
 Handler = Callable[[Any], Coroutine[Any, Any, Any]]
