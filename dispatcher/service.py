@@ -103,7 +103,7 @@ class Dispatcher:
         except FlowRunInvalid as problem:
             await self._claims.report_invalid(document_id, new.data, new.version, problem, log)
             return
-        log = log.bind(flowKey=run.flow_key, symbol=run.symbol)
+        log = log.bind(**run.labels)
         if not executable_steps(run):
             log.info(Event.CLOUD_EVENT_NOOP, reason=reason_for_nothing(run))
             return

@@ -198,8 +198,7 @@ class Sweep:
         if not executable_steps(run):
             return 0
         view = RunView(run=run, data=stored.data, version=stored.version)
-        bound = {"runId": run_id, "flowKey": run.flow_key, "symbol": run.symbol}
-        return await self._claims.claim(view, self._cause(**bound))
+        return await self._claims.claim(view, self._cause(runId=run_id, **run.labels))
 
     async def _move_cursor(self, cursor: Snapshot | None, after: str | None) -> None:
         """Remember where the next sweep begins; beside another sweep, either may win."""

@@ -7,6 +7,7 @@ from executor.lease import HeldJob
 from shared.domain.deadline import Deadline
 from shared.domain.documents import DocumentRef, Snapshot
 from shared.domain.errors import TimeBudgetExceeded
+from shared.domain.flow_run import MAX_LABEL_CHARS
 from shared.events import Event, EventLogger
 from shared.ports import Clock
 
@@ -57,4 +58,6 @@ def known_of_run(run: Snapshot | None, step_id: str) -> dict[str, str]:
         "timeframe": step.get("timeframe") if isinstance(step, Mapping) else None,
         "symbol": scope.get("symbol") if isinstance(scope, Mapping) else None,
     }
-    return {name: value[:128] for name, value in known.items() if isinstance(value, str)}
+    return {
+        name: value[:MAX_LABEL_CHARS] for name, value in known.items() if isinstance(value, str)
+    }

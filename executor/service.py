@@ -167,12 +167,7 @@ class Executor:
                 assert_never(decision)
 
     async def _read(self, message: JobMessage) -> _View | None:
-        """One batch read; None when the job was never claimed.
-
-        Raises:
-            InternalError: it was claimed, and its record cannot be read.
-            FirestoreUnavailable: no answer in time.
-        """
+        """One batch read; None when the job was never claimed."""
         run_ref = DocumentRef(self.settings.shared.flow_runs, message.run_id)
         hints = [
             DocumentRef(collection, document_id)

@@ -17,7 +17,7 @@ from infra.local.embedded.environment import EmbeddedEnvironment
 from infra.local.local_functions import BUCKET, function_environ
 from infra.local.objects import ObjectFolder
 from infra.local.serve import serve
-from infra.ops.registry_files import FileInvalid
+from infra.ops.registry_files import FileInvalid, read_entries, read_prompt, read_schema
 from infra.ops.run_view import run_view
 from infra.ops.terminal import harmless, print_json
 from shared.adapters.clock import SystemClock
@@ -120,11 +120,12 @@ def _object_folder(scratch: Path, objects: Path) -> ObjectFolder:
     return folder
 
 
-def _registry(folder: Path) -> list[tuple[DocumentRef, dict[str, Any]]]:
+def _registry(folder: Path) -> list[tuple[DocumentRef, Mapping[str, Any]]]:
+    """What publishing the files would write."""
     return [
-        (DocumentRef(collection, path.stem), _document(path))
-        for collection in ("llm_prompts", "llm_schemas")
-        for path in sorted((folder / collection).glob("*.json"))
+        (DocumentRef(collection, entry.entry_id), entry.document)
+        for collection, read in (("llm_prompts", read_prompt), ("llm_schemas", read_schema))
+        for entry in read_entries(sorted((folder / collection).glob("*.json")), read)
     ]
 
 

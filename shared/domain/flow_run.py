@@ -16,6 +16,8 @@ from shared.domain.steps import StepStatus
 
 #: The one step type that this worker executes.
 LLM_REPORT = "LLM_REPORT"
+#: So much of a label tells one run from another; the log refuses entries with endless ones.
+MAX_LABEL_CHARS = 128
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -56,6 +58,12 @@ class FlowRun:
     flow_key: str | None
     symbol: str
     steps: Mapping[StepId, Step]
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """What log entries say of the run beside its id."""
+        key = self.flow_key and self.flow_key[:MAX_LABEL_CHARS]
+        return {"flowKey": key, "symbol": self.symbol[:MAX_LABEL_CHARS]}
 
     def dependency_problem(self, step: Step) -> str | None:
         """Why the step's dependencies can never be satisfied; None when they can."""

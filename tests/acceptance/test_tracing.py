@@ -274,7 +274,7 @@ def loaded_by(stage: str, *, absent: Sequence[str] = ()) -> Sequence[str]:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
         "GCP_PROJECT": "p",
-        "ARTIFACTS_BUCKET": "b",
+        "ARTIFACTS_BUCKET": "bucket",
         "JOBS_TOPIC": "jobs",
         "DEAD_LETTER_TOPIC": "dead",
         "GEMINI_API_KEY": "k",

@@ -86,7 +86,8 @@ def test_a_bundle_says_where_it_is_and_what_is_in_it(tmp_path: Path) -> None:
     assert Path(made["path"]).stat().st_size > 0
 
 
-def test_a_run_from_files_says_how_each_step_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["registry document", "schema alone"])
+def test_a_run_from_files_says_how_each_step_ended(tmp_path: Path, alone: bool) -> None:  # noqa: FBT001 -- a case
     document, objects = single_report_run(bucket="inputs", run_id=RUN_ID)
     written: dict[str, bytes] = {"run.json": json.dumps(document).encode()}
     for folder, documents in (
@@ -94,7 +95,8 @@ def test_a_run_from_files_says_how_each_step_ended(tmp_path: Path) -> None:
         ("llm_schemas", schema_documents()),
     ):
         for name, data in documents.items():
-            written[f"{folder}/{name}.json"] = json.dumps(data).encode()
+            kept = data.get("jsonSchema", data) if alone else data
+            written[f"{folder}/{name}.json"] = json.dumps(kept).encode()
     written |= {f"objects/{item.bucket}/{item.name}": item.data for item in objects}
     for path, content in written.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from shared.domain.errors import ErrorCode, FlowRunInvalid
 from shared.domain.flow_run import FlowRun, RunStatus, Step, parse_flow_run, step_field
 from shared.domain.identifiers import StepId
 from shared.domain.steps import StepStatus
+from shared.events import offending_path
 
 RUN_ID = "20260105-090000_BTCUSDT_abc"
 MISSING: Any = object()
@@ -159,6 +160,16 @@ def test_what_the_worker_does_not_need_may_hold_anything(
 @pytest.mark.parametrize("scope", [MISSING, None, {}, {"symbol": 7}, {"symbol": ""}, "BTC"])
 def test_without_a_scope_the_symbol_is_the_run_ids(scope: Any) -> None:
     assert parse_flow_run(RUN_ID, changed(("scope",), scope)).symbol == "BTCUSDT"
+
+
+def test_what_the_log_says_of_a_run_is_never_too_long_for_it() -> None:
+    data = changed(("scope", "symbol"), "S" * 5_000)
+    data["flowKey"] = "k" * 5_000
+
+    labels = parse_flow_run(RUN_ID, data).labels
+
+    assert offending_path(labels) is None
+    assert labels == {"flowKey": "k" * 128, "symbol": "S" * 128}
 
 
 @pytest.mark.parametrize(
