@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.local.demo import DemoResult, StepResult, run_demo, seed
 from infra.local.environment import LocalEnvironment, local_environment
@@ -18,7 +18,8 @@ from infra.ops.console.serving import CONSOLE, console_of
 from infra.ops.model_faults import play_faults
 from infra.ops.terminal import print_json
 
-_NARROWEST = 140
+#: A table is as wide as what is in it: a pipe cuts nothing.
+_PIPE_COLUMNS = 1_000
 
 
 async def keep_up(
@@ -97,8 +98,8 @@ async def _watched_demo(environment: LocalEnvironment, scenario: Scenario) -> De
 
 def _print(result: DemoResult, environment: LocalEnvironment) -> None:
     console = Console()
-    console = console if console.is_terminal else Console(width=_NARROWEST)
-    console.print(_table(result.steps))
+    console = console if console.is_terminal else Console(width=_PIPE_COLUMNS)
+    console.print(demo_table(result.steps))
     for step in result.steps:
         if step.gcs_uri:
             path = environment.objects.root / step.gcs_uri.removeprefix("gs://")
@@ -110,8 +111,10 @@ def _print(result: DemoResult, environment: LocalEnvironment) -> None:
     typer.echo(f"{result.backend}; Firestore calls: {calls}; logs: {environment.log_folder}")
 
 
-def _table(steps: Sequence[StepResult]) -> Table:
-    table = Table("run", "step", "status", "ms", "tokens", "artifact")
+def demo_table(steps: Sequence[StepResult]) -> Table:
+    """A row for each step; what does not fit is folded, never cut."""
+    head = ("run", "step", "status", "ms", "tokens", "artifact")
+    table = Table(*(Column(name, overflow="fold") for name in head))
     for step in steps:
         status = f"{step.status} {step.error_code}" if step.error_code else step.status
         numbers = (_text(step.duration_ms), _text(step.total_tokens))

@@ -49,8 +49,28 @@ def ending_writes(
         keep_for: how long the closed record is kept.
         outputs: more fields of the step, by their paths below the step.
     """
+    closed = job.close(
+        JobMove.FAIL if error else JobMove.SUCCEED,
+        now=now,
+        keep_for=keep_for,
+        error=last_error(error) if error else None,
+    )
+    changes = _step_changes(error, run.data, job, now, outputs or {})
+    return (
+        Update(ref=run.ref, changes=changes, guard=run.version),
+        update_job(closed, job_version),
+    )
+
+
+def _step_changes(
+    error: StepError | None,
+    run: Mapping[str, Any],
+    job: JobRecord,
+    now: datetime,
+    outputs: Mapping[FieldPath, Any],
+) -> dict[FieldPath, Any]:
     step_id = job.step_id
-    started_at = step_started_at(run.data, job)
+    started_at = step_started_at(run, job)
     status = advance_step(StepStatus.RUNNING, StepMove.FAIL if error else StepMove.SUCCEED)
     changes: dict[FieldPath, Any] = {
         step_field(step_id, "status"): str(status),
@@ -60,22 +80,12 @@ def ending_writes(
             "finishedAt": rfc3339(now),
             "durationMs": milliseconds(now - started_at),
         },
-        **{step_field(step_id, *path): value for path, value in (outputs or {}).items()},
+        **{step_field(step_id, *path): value for path, value in outputs.items()},
     }
     if error:
         changes[step_field(step_id, "error")] = error.as_document()
     former = (step_field(step_id, *path) for path in _OF_AN_END)
-    changes |= {path: DELETE for path in former if path not in changes and _at(run.data, path)}
-    closed = job.close(
-        JobMove.FAIL if error else JobMove.SUCCEED,
-        now=now,
-        keep_for=keep_for,
-        error=last_error(error) if error else None,
-    )
-    return (
-        Update(ref=run.ref, changes=changes, guard=run.version),
-        update_job(closed, job_version),
-    )
+    return changes | {path: DELETE for path in former if path not in changes and _at(run, path)}
 
 
 def exhausted(job: JobRecord) -> AttemptsExhausted:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from infra.local.demo import StepResult
+from infra.ops.local_commands import demo_table
 from infra.ops.run_view import run_view
 from infra.ops.runs_commands import runs_table
 from infra.ops.step_logs import local_entries, show_entries
@@ -38,6 +40,28 @@ def test_a_narrow_terminal_folds_an_id_and_leaves_none_of_it_out() -> None:
     read = "".join("".join(column).split())
 
     assert all(run_id in read for run_id in IDS)
+
+
+@pytest.mark.parametrize("width", [100, 140, 1_000])
+def test_the_demos_table_cuts_neither_a_step_id_nor_a_report(width: int) -> None:
+    uri = "gs://local-artifacts/20260105-090000_EURUSD_demo/4h/llm_report_of_a_long_name.json"
+    step = StepResult(
+        run_id=IDS[0],
+        step_id="llm_report_of_a_long_name",
+        status="SUCCEEDED",
+        error_code=None,
+        gcs_uri=uri,
+        llm_calls=1,
+        duration_ms=1_234,
+        total_tokens=5_000,
+    )
+    console = Console(file=io.StringIO(), width=width)
+    console.print(demo_table([step]))
+    assert isinstance(console.file, io.StringIO)
+    rows = [line.split("│") for line in console.file.getvalue().splitlines() if "│" in line]
+    columns = ["".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)]
+
+    assert {IDS[0], step.step_id, uri} <= set(columns)
 
 
 def entry(event: str, time: str = "2026-01-05T09:00:00.000Z") -> str:
