@@ -11,11 +11,10 @@ from typing import Any
 from google.events.cloud.firestore_v1.types import Document
 from google.protobuf.message import DecodeError
 
-from shared.domain.documents import Version
+from shared.domain.documents import DocumentRef, Version
+from shared.domain.run_fields import deciding_fields, stored_size
 from shared.domain.steps import StepStatus
 
-_RUN_FIELDS = ("runId", "status", "flowKey", "scope", "error")
-_STEP_FIELDS = ("stepType", "status", "timeframe", "dependsOn")
 _STATUSES = frozenset(StepStatus)
 #: The string READY as a value: field 17 of google.firestore.v1.Value, five bytes long. A
 #: document without these bytes has no READY step.
@@ -26,7 +25,8 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _MAX_VARINT_BYTES = 10
 _LAST_BYTE = 0x7F
-_NO_EVENT = (
+#: Said of data in another form.
+SEND_PROTOBUF = (
     "the data is no DocumentEventData protobuf: does the trigger send application/protobuf?"
 )
 
@@ -35,12 +35,18 @@ class EventUnreadable(Exception):
     """The event's data is no Firestore document event; says why, never what was in it."""
 
 
+class EventEmpty(EventUnreadable):
+    """The event came without its data, as a large one does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentState:
     """The fields that decide, of one version of a run."""
 
     version: Version
     data: Mapping[str, Any]
+    #: At most so many bytes, as Firestore counts them; 0 where it is quiet.
+    size_bytes: int
     #: No step is READY, each has a type and a known status, and their fields are left out of
     #: `data`: nobody needs them.
     quiet: bool = False
@@ -71,11 +77,12 @@ def decode_change(data: bytes) -> DocumentChange:
 
     Raises:
         EventUnreadable: these bytes are no such event.
+        EventEmpty: there are no bytes, or no documents in them.
     """
     documents = _documents(data)
     new, old = documents.get(_VALUE), documents.get(_OLD_VALUE)
     if old is None and new is None:
-        raise EventUnreadable("the event carries neither an old nor a new document")
+        raise EventEmpty("the event carries neither an old nor a new document")
     if new is None:
         return DocumentChange(new=None, old_document=old)
     document = _parsed(new)
@@ -93,7 +100,7 @@ def _documents(data: bytes) -> Mapping[int, bytes]:
     while at < len(data):
         tag, at = _varint(data, at)
         if tag >> 3 == 0:
-            raise EventUnreadable(_NO_EVENT)
+            raise EventUnreadable(SEND_PROTOBUF)
         if tag & 7 == _LENGTH_DELIMITED:
             length, at = _varint(data, at)
             parts[tag >> 3] = data[at : at + length]
@@ -103,9 +110,9 @@ def _documents(data: bytes) -> Mapping[int, bytes]:
         elif tag & 7 == _VARINT:
             _, at = _varint(data, at)
         else:
-            raise EventUnreadable(_NO_EVENT)
+            raise EventUnreadable(SEND_PROTOBUF)
     if at > len(data):
-        raise EventUnreadable(_NO_EVENT)
+        raise EventUnreadable(SEND_PROTOBUF)
     return parts
 
 
@@ -116,7 +123,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * shift)
         if byte <= _LAST_BYTE:
             return value, at + shift + 1
-    raise EventUnreadable(_NO_EVENT)
+    raise EventUnreadable(SEND_PROTOBUF)
 
 
 def _parsed(data: bytes) -> Any:
@@ -124,7 +131,7 @@ def _parsed(data: bytes) -> Any:
     try:
         document.ParseFromString(data)
     except DecodeError:
-        raise EventUnreadable(_NO_EVENT) from None
+        raise EventUnreadable(SEND_PROTOBUF) from None
     return document
 
 
@@ -151,41 +158,12 @@ def _is_plain(step: Any) -> bool:
 
 
 def _state(document: Any, *, quiet: bool = False) -> DocumentState:
-    fields = document.fields
-    data = _some(fields, _RUN_FIELDS)
-    if "steps" in fields:
-        steps = fields["steps"]
-        data["steps"] = dict.fromkeys(steps.map_value.fields) if quiet else _steps(steps)
     version = Version(document.update_time.ToNanoseconds())
-    return DocumentState(version=version, data=data, quiet=quiet)
+    data = deciding_fields(document.fields, quiet=quiet)
+    size = 0 if quiet else stored_size(document, _ref(document.name))
+    return DocumentState(version=version, data=data, size_bytes=size, quiet=quiet)
 
 
-def _steps(value: Any) -> Any:
-    if value.WhichOneof("value_type") != "map_value":
-        return _plain(value)
-    return {name: _step(step) for name, step in value.map_value.fields.items()}
-
-
-def _step(value: Any) -> Any:
-    if value.WhichOneof("value_type") != "map_value":
-        return _plain(value)
-    fields = value.map_value.fields
-    step = _some(fields, _STEP_FIELDS)
-    if step.get("status") == "READY" and "inputs" in fields:
-        step["inputs"] = _plain(fields["inputs"])
-    return step
-
-
-def _some(fields: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: _plain(fields[name]) for name in names if name in fields}
-
-
-def _plain(value: Any) -> Any:
-    kind = value.WhichOneof("value_type")
-    if kind == "map_value":
-        return {name: _plain(item) for name, item in value.map_value.fields.items()}
-    if kind == "array_value":
-        return [_plain(item) for item in value.array_value.values]
-    if kind in {None, "null_value"}:
-        return None
-    return getattr(value, kind)
+def _ref(name: str) -> DocumentRef:
+    path, _, document_id = name.rpartition("/")
+    return DocumentRef(path.rpartition("/")[2], document_id)

@@ -1,6 +1,5 @@
-"""Claiming the executable steps of a run and publishing their jobs, whoever noticed them."""
+"""Claims the executable steps of a run and publishes their jobs, for dispatcher and sweep."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,9 +13,10 @@ from dispatcher.planning import (
     plan_claim,
     published_elsewhere,
 )
-from shared.domain.documents import DocumentRef, Snapshot, Update, Version
+from dispatcher.refusing import CALL_TIMEOUT_SECONDS, Refusing, with_room
+from shared.domain.document_size import room_left
+from shared.domain.documents import DocumentRef, Snapshot, Version
 from shared.domain.errors import (
-    ErrorCode,
     FirestoreClaimFailed,
     FlowRunInvalid,
     FlowRunNotFound,
@@ -26,31 +26,31 @@ from shared.domain.identifiers import ClaimId, StepId
 from shared.domain.job_documents import job_ref
 from shared.domain.messages import JobMessage
 from shared.domain.trace import TRACEPARENT, TraceContext
-from shared.events import Event, EventLogger
-from shared.ports import Clock, Conflict, DocumentStore, Queue, StoreUnavailable
+from shared.guarded import Backoff, Done, Tries, guarded
+from shared.log import EventLogger, LogEvent
+from shared.ports import Clock, DocumentStore, PortFailure, Queue, StoreRefused
 
-#: Short enough that a first try and a read-back fit Eventarc's 10-second acknowledgement.
-CALL_TIMEOUT_SECONDS = 3.0
-#: Every further try answers a write that came in between; a run that changes faster than
-#: this is handed back for redelivery.
-MAX_CLAIM_TRIES = 5
-_MAX_JITTER_SECONDS = 0.1
+#: Another try is needed when somebody wrote the run in between. After the last one the event is
+#: handed back for redelivery.
+TRIES = Tries(limit=5, backoff=Backoff(first_seconds=0.1, longest_seconds=0.5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunView:
-    """What is believed of a run."""
+class BelievedRun:
+    """A run as it was last read; the commit of a claim checks that it still stands so."""
 
     run: FlowRun
     data: Mapping[str, Any]
     version: Version
+    #: So many bytes can still be added to its document.
+    bytes_left: int
     #: Stored job records, as far as they were read.
     jobs: Mapping[StepId, Snapshot] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What made somebody look at the run."""
+    """The event, or the sweep, that led to the run."""
 
     event_id: str
     trace: TraceContext
@@ -64,6 +64,8 @@ class Claims:
     documents: DocumentStore
     queue: Queue
     clock: Clock
+    #: Says on runs that they, or steps of them, are not worked on.
+    refusing: Refusing
     #: The collection of the runs.
     flow_runs: str
     new_id: Callable[[], str]
@@ -71,116 +73,38 @@ class Claims:
     #: How long a job may stay queued before the sweep publishes it again.
     queued_for: timedelta
 
-    async def claim(self, view: RunView, cause: Cause) -> int:
-        """Claim and publish what is executable in this view; the number of jobs published.
+    async def claim(self, view: BelievedRun, cause: Cause) -> int:
+        """Claim what is executable in this view, publish it, and return the number of jobs.
 
-        Nothing that a later write made executable: it has an event of its own, and a
-        redelivery of this one would not know that its job is still to be published.
+        Steps that a later write made executable are left to the event of that write: a
+        redelivery of the present event would not publish their jobs.
 
         Raises:
             FirestoreClaimFailed: Firestore did not answer, or the run changed too often.
             QueueUnavailable: a job was claimed and its message not confirmed.
+            QueueRefused: a job was claimed and its message not taken.
         """
-        log, claim_id = cause.log, ClaimId(self.new_id())
-        own = steps = executable_steps(view.run)
-        published, problem = 0, None
-        for attempt in range(1, MAX_CLAIM_TRIES + 1):
-            for step_id in steps:
-                log.info(Event.READY_STEP_SELECTED, stepId=step_id)
-            claim = self._plan(view, steps, claim_id, cause.event_id)
-            problem = await self._commit(claim, attempt, log)
-            if problem is None:
-                return published + await self.publish(claim.jobs, cause)
-            await asyncio.sleep(self.random.uniform(0, _MAX_JITTER_SECONDS) * attempt)
-            fresh = await self._read(view.run, own, log)
-            if fresh is None:
-                return published
-            jobs = jobs_to_publish(
-                list(fresh.jobs.values()),
-                fresh.data,
-                claim_id=claim_id,
-                event_id=cause.event_id,
-                now=self.clock.now(),
-            )
-            published += await self.publish(jobs, cause)
-            steps = tuple(step for step in executable_steps(fresh.run) if step in own)
-            if not steps:
-                self._check_published(fresh, claim_id, cause)
-                return published
-            view = fresh
-        raise FirestoreClaimFailed(f"{MAX_CLAIM_TRIES} tries failed, the last with {problem}")
-
-    def _check_published(self, view: RunView, claim_id: ClaimId, cause: Cause) -> None:
-        """Have the event delivered again while its jobs may be left unpublished.
-
-        Raises:
-            FirestoreClaimFailed: another delivery claimed them a moment ago.
-        """
-        if published_elsewhere(
-            list(view.jobs.values()),
-            claim_id=claim_id,
-            event_id=cause.event_id,
-            now=self.clock.now(),
-        ):
-            raise FirestoreClaimFailed("another delivery of this event may be publishing still")
-
-    def _plan(
-        self, view: RunView, steps: Sequence[StepId], claim_id: ClaimId, event_id: str
-    ) -> Claim:
-        return plan_claim(
-            run=view.run,
-            steps=steps,
-            run_ref=self.run_ref(view.run.run_id),
-            data=view.data,
-            guard=view.version,
-            stored_jobs=view.jobs,
-            claim_id=claim_id,
-            event_id=event_id,
-            now=self.clock.now(),
-            queued_for=self.queued_for,
+        claiming = _Claiming(
+            claims=self,
+            cause=cause,
+            claim_id=ClaimId(self.new_id()),
+            own=executable_steps(view.run),
         )
-
-    async def _commit(self, claim: Claim, attempt: int, log: EventLogger) -> str | None:
-        """Why the claim is not known to be ours, and must be read back; None when it is."""
-        try:
-            await self.documents.commit(claim.writes, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except (Conflict, StoreUnavailable) as problem:
-            outcome = f"{type(problem).__name__}: {problem}"
-            log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome=outcome)
-            return outcome
-        log.info(Event.CLAIM_ATTEMPT, attempt=attempt, outcome="claimed")
-        return None
-
-    async def _read(
-        self, run: FlowRun, steps: Sequence[StepId], log: EventLogger
-    ) -> RunView | None:
-        refs = [self.run_ref(run.run_id), *(job_ref(run.run_id, step) for step in steps)]
-        try:
-            document, *jobs = await self.documents.read(
-                refs, timeout_seconds=CALL_TIMEOUT_SECONDS
-            )
-        except StoreUnavailable as problem:
-            raise FirestoreClaimFailed(f"reading back failed: {problem}") from None
-        if document is None:
-            log.info(Event.CLOUD_EVENT_IGNORED, code=FlowRunNotFound.code, reason="run_deleted")
-            return None
-        try:
-            fresh = parse_flow_run(run.run_id, document.data)
-        except FlowRunInvalid:
-            # The write that broke the run has an event of its own, which reports it.
-            return None
-        return RunView(
-            run=fresh,
-            data=document.data,
-            version=document.version,
-            jobs={step: job for step, job in zip(steps, jobs, strict=True) if job},
+        return await guarded(
+            view,
+            commit=claiming.commit,
+            read_back=claiming.read_back,
+            tries=TRIES,
+            random=self.random,
+            exhausted=claiming.exhausted,
         )
 
     async def publish(self, jobs: Sequence[JobMessage], cause: Cause) -> int:
-        """Publish the jobs; their number.
+        """Publish the jobs, and return their number.
 
         Raises:
             QueueUnavailable: not all of them were confirmed.
+            QueueRefused: one of them is not taken.
         """
         if jobs:
             attributes = {TRACEPARENT: cause.trace.traceparent()}
@@ -188,49 +112,136 @@ class Claims:
             await self.queue.publish(messages, timeout_seconds=CALL_TIMEOUT_SECONDS)
         for job in jobs:
             cause.log.info(
-                Event.JOB_PUBLISHED,
+                LogEvent.JOB_PUBLISHED,
                 runId=job.run_id,
                 stepId=job.step_id,
                 claimId=job.claim_id,
             )
         return len(jobs)
 
-    async def report_invalid(
-        self,
-        document_id: str,
-        data: Mapping[str, Any],
-        version: Version,
-        problem: FlowRunInvalid,
-        log: EventLogger,
-    ) -> None:
-        """Say on the run what is wrong with it, once.
-
-        Raises:
-            FirestoreClaimFailed: Firestore did not answer.
-        """
-        log.error(
-            Event.CLOUD_EVENT_IGNORED, problem.message, code=problem.code, reason="invalid"
-        )
-        if says_invalid(data):
-            return
-        write = Update(
-            ref=self.run_ref(document_id),
-            changes={("error",): problem.as_document()},
-            guard=version,
-        )
-        try:
-            await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except Conflict:
-            return  # Written since: the newer version has an event of its own.
-        except StoreUnavailable as failure:
-            raise FirestoreClaimFailed(f"reporting the run failed: {failure}") from None
-
     def run_ref(self, run_id: str) -> DocumentRef:
         """Where the run is stored."""
         return DocumentRef(self.flow_runs, run_id)
 
 
-def says_invalid(data: Mapping[str, Any]) -> bool:
-    """Whether the run says already that it is invalid."""
-    error = data.get("error")
-    return isinstance(error, Mapping) and error.get("code") == ErrorCode.FLOW_RUN_INVALID
+@dataclass(slots=True, kw_only=True)
+class _Claiming:
+    """One claim of the steps that one cause showed to be executable."""
+
+    claims: Claims
+    cause: Cause
+    claim_id: ClaimId
+    own: Sequence[StepId]
+    tried: int = 0
+    published: int = 0
+    problem: str = ""
+
+    async def commit(self, view: BelievedRun) -> Done[int] | None:
+        """Claim what is executable, and publish it; None when that must be read back."""
+        claims, log = self.claims, self.cause.log
+        steps = self._steps(view)
+        for step_id in steps:
+            log.info(LogEvent.READY_STEP_SELECTED, stepId=step_id)
+        fitting, others = with_room(view.run, steps, view.bytes_left)
+        claim = plan_claim(
+            run=view.run,
+            steps=fitting,
+            run_ref=claims.run_ref(view.run.run_id),
+            data=view.data,
+            guard=view.version,
+            stored_jobs=view.jobs,
+            claim_id=self.claim_id,
+            event_id=self.cause.event_id,
+            now=claims.clock.now(),
+            queued_for=claims.queued_for,
+        )
+        try:
+            version = await self._written(claim) if fitting else view.version
+        except StoreRefused as problem:
+            if not problem.unfit:
+                raise FirestoreClaimFailed(f"the claim was refused: {problem}") from None
+            # As with the limit of index entries, which no size foretells.
+            await claims.refusing.refuse(view.run, steps, view.version, log)
+            return Done(self.published)
+        if version is None:
+            return None
+        self.published += await claims.publish(claim.jobs, self.cause)
+        await claims.refusing.refuse(view.run, others, version, log)
+        return Done(self.published)
+
+    async def _written(self, claim: Claim) -> Version | None:
+        """The run's version under this claim; None when the claim is not known to be ours.
+
+        Raises:
+            StoreRefused: the claim does not fit, or Firestore does not let us write.
+        """
+        log = self.cause.log
+        self.tried += 1
+        try:
+            version = await self.claims.documents.commit(
+                claim.writes, timeout_seconds=CALL_TIMEOUT_SECONDS
+            )
+        except PortFailure as problem:
+            self.problem = f"{type(problem).__name__}: {problem}"
+            log.info(LogEvent.CLAIM_ATTEMPT, attempt=self.tried, outcome=self.problem)
+            if isinstance(problem, StoreRefused):
+                raise
+            return None
+        log.info(LogEvent.CLAIM_ATTEMPT, attempt=self.tried, outcome="claimed")
+        return version
+
+    async def read_back(self, former: BelievedRun) -> Done[int] | BelievedRun:
+        """Read the run again, and publish the jobs of this event that still must be."""
+        claims = self.claims
+        fresh = await self._read(former.run)
+        if fresh is None:
+            return Done(self.published)
+        jobs = list(fresh.jobs.values())
+        claim_id, event_id = self.claim_id, self.cause.event_id
+        now = claims.clock.now()
+        unpublished = jobs_to_publish(
+            jobs, fresh.data, claim_id=claim_id, event_id=event_id, now=now
+        )
+        self.published += await claims.publish(unpublished, self.cause)
+        if self._steps(fresh):
+            return fresh
+        now = claims.clock.now()
+        if published_elsewhere(jobs, claim_id=claim_id, event_id=event_id, now=now):
+            # Delivered again, the event finds those jobs published or publishes them.
+            raise FirestoreClaimFailed("another delivery of this event may be publishing still")
+        return Done(self.published)
+
+    def exhausted(self) -> FirestoreClaimFailed:
+        """The error after the last try."""
+        return FirestoreClaimFailed(f"{self.tried} tries failed, the last with {self.problem}")
+
+    def _steps(self, view: BelievedRun) -> tuple[StepId, ...]:
+        """The executable steps, without those that only a later write made executable."""
+        return tuple(step for step in executable_steps(view.run) if step in self.own)
+
+    async def _read(self, run: FlowRun) -> BelievedRun | None:
+        claims, steps = self.claims, self.own
+        refs = [claims.run_ref(run.run_id), *(job_ref(run.run_id, step) for step in steps)]
+        try:
+            document, *jobs = await claims.documents.read(
+                refs, timeout_seconds=CALL_TIMEOUT_SECONDS
+            )
+        except PortFailure as problem:
+            raise FirestoreClaimFailed(f"reading back failed: {problem}") from None
+        if document is None:
+            self.cause.log.info(
+                LogEvent.CLOUD_EVENT_IGNORED, code=FlowRunNotFound.code, reason="run_deleted"
+            )
+            return None
+        try:
+            fresh = parse_flow_run(run.run_id, document.data)
+        except FlowRunInvalid:
+            # The write that broke the run has an event of its own, which reports it.
+            return None
+        return BelievedRun(
+            run=fresh,
+            data=document.data,
+            version=document.version,
+            bytes_left=room_left(document),
+            jobs={step: job for step, job in zip(steps, jobs, strict=True) if job},
+        )

@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.documents import DocumentRef, FieldPath, Snapshot, Update, Version, Write
+from shared.domain.documents import (
+    DocumentRef,
+    FieldPath,
+    Snapshot,
+    Update,
+    Version,
+    Write,
+)
 from shared.domain.flow_run import FlowRun, RunStatus, Step, step_field
 from shared.domain.identifiers import (
     ClaimId,
@@ -27,6 +34,7 @@ from shared.domain.jobs import JobRecord, JobState
 from shared.domain.messages import JobMessage
 from shared.domain.steps import StepMove, StepStatus, advance_step
 from shared.domain.times import rfc3339
+from shared.domain.waiting import model_of
 
 #: While a claim is younger, the delivery that made it is believed to be publishing still:
 #: Eventarc gives one delivery 10 seconds to be acknowledged.
@@ -91,6 +99,8 @@ _OUR_MOVES = {
     (StepStatus.READY, StepStatus.RUNNING),
     (StepStatus.RUNNING, StepStatus.SUCCEEDED),
     (StepStatus.RUNNING, StepStatus.FAILED),
+    # A step for which the run has no room.
+    (StepStatus.READY, StepStatus.FAILED),
 }
 
 
@@ -127,7 +137,7 @@ def plan_claim(
     """Claim these executable steps of the run, together with their job records.
 
     A step that the orchestrator made READY again has a record of its former claim: that
-    record starts over, which fences off whoever still works under the former claim.
+    record starts over, which fences off an executor that still works under the former claim.
     A job that is still queued after `queued_for` is published again by the sweep.
     """
     changes: dict[FieldPath, Any] = {}
@@ -139,8 +149,9 @@ def plan_claim(
         timing = step_field(step_id, "outputs", "execution", "timing")
         changes[timing] = {"startedAt": rfc3339(now)}
         stored = stored_jobs.get(step_id)
+        cost = _cost(data["steps"].get(step_id))
         record = _claimed(
-            run.run_id, step_id, stored, claim_id, event_id, now, now + queued_for
+            run.run_id, step_id, stored, claim_id, event_id, now, now + queued_for, cost
         )
         records.append(update_job(record, stored.version) if stored else create_job(record))
         jobs.append(job_message(record, data))
@@ -157,11 +168,16 @@ def _claimed(
     event_id: str,
     now: datetime,
     wake_at: datetime,
+    cost_usd: float | None,
 ) -> JobRecord:
     former = readable_job(stored)
     if former is not None:
         return former.claimed_again(
-            claim_id=claim_id, event_id=event_id, now=now, wake_at=wake_at
+            claim_id=claim_id,
+            event_id=event_id,
+            now=now,
+            wake_at=wake_at,
+            cost_usd=cost_usd,
         )
     return JobRecord(
         run_id=run_id,
@@ -172,6 +188,12 @@ def _claimed(
         state=JobState.QUEUED,
         wake_at=wake_at,
     )
+
+
+def _cost(step: object) -> float | None:
+    """What the step's former claim cost: its accounting stands until the next end."""
+    cost = _at(step, "outputs", "execution", "accounting", "costUsd")
+    return float(cost) if isinstance(cost, int | float) and cost >= 0 else None
 
 
 def readable_job(snapshot: Snapshot | None) -> JobRecord | None:
@@ -185,12 +207,14 @@ def readable_job(snapshot: Snapshot | None) -> JobRecord | None:
 def job_message(record: JobRecord, data: Mapping[str, Any]) -> JobMessage:
     """The message that wakes an executor for this job."""
     prompt_id, schema_id = _hints(data["steps"].get(record.step_id))
+    model_name = model_of(data, record.step_id)
     return JobMessage(
         run_id=record.run_id,
         step_id=record.step_id,
         claim_id=record.claim_id,
         prompt_id=prompt_id,
         schema_id=schema_id,
+        model_name=model_name,
     )
 
 
@@ -218,10 +242,10 @@ def jobs_to_publish(
     event_id: str,
     now: datetime,
 ) -> tuple[JobMessage, ...]:
-    """The jobs that nobody may have published, after a claim that looked lost.
+    """The jobs to publish after a claim whose commit was refused or got no answer.
 
-    Those of this very delivery (the claim was applied, its answer was lost), and those that
-    an earlier delivery of this event claimed and did not live to publish.
+    These are the jobs of this delivery, if its commit was applied and only the answer was lost,
+    and those that an earlier delivery of this event claimed before it died.
     """
     return tuple(
         job_message(record, data)
@@ -235,7 +259,7 @@ def published_elsewhere(
 ) -> bool:
     """Whether another delivery of this event may be publishing jobs right now.
 
-    It may also have died of it: this delivery must come again and look.
+    That delivery may also have died: this one must be delivered again, to look once more.
     """
     return any(
         record.claim_id != claim_id

@@ -5,30 +5,46 @@ when it asked to be woken. Nobody may be left to say why, so everything is decid
 records as they stand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from dispatcher.planning import job_message
 from shared.domain.documents import Snapshot, Write
-from shared.domain.finalize import ending_writes, exhausted, is_at_work
+from shared.domain.errors import StepError
+from shared.domain.finalize import (
+    ending_writes,
+    exhausted,
+    is_at_work,
+    patience_over,
+    smaller_endings,
+)
 from shared.domain.job_documents import update_job
-from shared.domain.jobs import JobMove, JobRecord
+from shared.domain.jobs import JobMove, JobRecord, JobState
 from shared.domain.messages import JobMessage
 
+_Writes = TypeVar("_Writes")
 LONGEST_QUEUED_FOR = timedelta(minutes=15)
 #: How often a job with a spent attempt budget is still given to the executor, which alone can
 #: see whether the last attempt stored its report before it died.
 RECOVERY_WAKES = 2
 
 
-class Outcome(StrEnum):
+class SweepOutcome(StrEnum):
     """What a sweep did with a due job."""
 
     REPUBLISHED = "republished"
     EXHAUSTED = "exhausted"
     ABANDONED = "abandoned"
     LEFT = "left"
+    #: It waited for room at the provider, and got a slot.
+    LET_THROUGH = "let_through"
+    #: It waited for room at a cheap service tier, and may be called at a dearer one.
+    DEARER_TIER = "dearer_tier"
+    #: It waited for room at the provider as long as it may.
+    OUT_OF_PATIENCE = "out_of_patience"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +59,10 @@ class Wake:
 class Plan:
     """One commit, and what is to be done after it."""
 
-    outcome: Outcome
+    outcome: SweepOutcome
     writes: tuple[Write, ...]
+    #: What to commit instead where the run has no room, in this order.
+    smaller: tuple[tuple[Write, ...], ...] = ()
     wake: Wake | None = None
 
 
@@ -75,25 +93,82 @@ def plan_due_job(
     if job.closed or job.leased_at(now) or job.wake_at is None or now < job.wake_at:
         return None
     if run is None or not is_at_work(run.data, job.step_id):
-        closed = job.close(JobMove.ABANDON, now=now, keep_for=keep_for)
-        return Plan(outcome=Outcome.ABANDONED, writes=(update_job(closed, stored.version),))
+        return _abandoned(job, stored, now, keep_for)
+    if is_queued(job) and job.waiting and now >= job.waiting.until:
+        error = patience_over(job, now)
+        outcome = SweepOutcome.OUT_OF_PATIENCE
+        return _ended(outcome, error, job, stored, run, now=now, keep_for=keep_for)
     if job.attempt >= max_attempts and job.wakes >= RECOVERY_WAKES:
-        writes = ending_writes(
-            error=exhausted(job),
+        outcome = SweepOutcome.EXHAUSTED
+        return _ended(outcome, exhausted(job), job, stored, run, now=now, keep_for=keep_for)
+    wake_at = now + look_again_after(job.wakes, queued_for) + jitter
+    dearer = job.waiting is not None and is_queued(job) and job.waiting.may_go_dearer(now)
+    woken = job.leave_queue(now=now, wake_at=wake_at) if dearer else job.wake(wake_at=wake_at)
+    return Plan(
+        outcome=SweepOutcome.DEARER_TIER if dearer else SweepOutcome.REPUBLISHED,
+        # Written before the message: of many sweeps, the one whose guard holds publishes it.
+        writes=(update_job(woken, stored.version),),
+        wake=Wake(woken=woken, message=job_message(woken, run.data)),
+    )
+
+
+def _ended(
+    outcome: SweepOutcome,
+    error: StepError,
+    job: JobRecord,
+    stored: Snapshot,
+    run: Snapshot,
+    *,
+    now: datetime,
+    keep_for: timedelta,
+) -> Plan:
+    def endings(make: Callable[..., _Writes]) -> _Writes:
+        return make(
+            error=error,
             run=run,
             job=job,
             job_version=stored.version,
             now=now,
             keep_for=keep_for,
         )
-        return Plan(outcome=Outcome.EXHAUSTED, writes=writes)
-    woken = job.wake(wake_at=now + look_again_after(job.wakes, queued_for) + jitter)
+
     return Plan(
-        outcome=Outcome.REPUBLISHED,
-        # Written before the message: of many sweeps, the one whose guard holds publishes it.
+        outcome=outcome,
+        writes=endings(ending_writes),
+        smaller=endings(smaller_endings),
+    )
+
+
+def is_queued(job: JobRecord) -> bool:
+    """Whether the job waits for room at the provider."""
+    return job.state is JobState.QUEUED and job.waiting is not None and job.waiting.queued
+
+
+def plan_slot(
+    *,
+    job: JobRecord,
+    stored: Snapshot,
+    run: Snapshot | None,
+    keep_for: timedelta,
+    queued_for: timedelta,
+    now: datetime,
+) -> Plan | None:
+    """What to do with a waiting job that gets a slot; None when it waits no more."""
+    if not is_queued(job):
+        return None
+    if run is None or not is_at_work(run.data, job.step_id):
+        return _abandoned(job, stored, now, keep_for)
+    woken = job.grant_slot(now=now, wake_at=now + queued_for)
+    return Plan(
+        outcome=SweepOutcome.LET_THROUGH,
         writes=(update_job(woken, stored.version),),
         wake=Wake(woken=woken, message=job_message(woken, run.data)),
     )
+
+
+def _abandoned(job: JobRecord, stored: Snapshot, now: datetime, keep_for: timedelta) -> Plan:
+    closed = job.close(JobMove.ABANDON, now=now, keep_for=keep_for)
+    return Plan(outcome=SweepOutcome.ABANDONED, writes=(update_job(closed, stored.version),))
 
 
 def look_again_after(wakes: int, queued_for: timedelta) -> timedelta:

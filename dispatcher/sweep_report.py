@@ -4,16 +4,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispatcher.sweep_plan import Outcome
+from dispatcher.sweep_plan import SweepOutcome
 
 MAX_FAILED_DOCUMENTS = 10
+#: So much of a name tells one document from another.
+MAX_NAME_CHARS = 256
 
 
 @dataclass(slots=True, kw_only=True)
 class SweepReport:
     """The counts of one sweep; they grow while it works."""
 
-    jobs: Counter[Outcome] = field(default_factory=Counter)
+    jobs: Counter[SweepOutcome] = field(default_factory=Counter)
     #: Runs that were looked at.
     runs: int = 0
     #: Jobs that were claimed and published in them.
@@ -33,7 +35,7 @@ class SweepReport:
     def as_json(self) -> dict[str, Any]:
         """The counts by name."""
         return {
-            **{str(outcome): self.jobs[outcome] for outcome in Outcome},
+            **{str(outcome): self.jobs[outcome] for outcome in SweepOutcome},
             "runs": self.runs,
             "claimed": self.claimed,
             "failed": dict(self.failed),
@@ -48,4 +50,4 @@ class SweepReport:
         """
         self.failed[type(problem).__name__] += 1
         if document_id and len(self.failed_documents) < MAX_FAILED_DOCUMENTS:
-            self.failed_documents.append(document_id)
+            self.failed_documents.append(document_id[:MAX_NAME_CHARS])

@@ -4,10 +4,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from opentelemetry.trace import Span, SpanKind, Tracer
 
+from dispatcher.ports import DispatcherPorts, SweepPorts
 from dispatcher.service import Dispatcher
+from dispatcher.settings import DispatcherSettings
 from dispatcher.sweep import Sweep
 from dispatcher.sweep_report import SweepReport
 from shared.adapters.tracing import (
@@ -23,17 +26,17 @@ from shared.domain.job_documents import COLLECTION as JOBS
 from shared.domain.trace import TRACEPARENT, parse_traceparent, trace_of_event
 from shared.ports import UnfinishedWork
 
+_Ports = TypeVar("_Ports", bound=DispatcherPorts)
 
-def traced(dispatcher: Dispatcher) -> Callable[[Mapping[str, str], bytes], Awaitable[None]]:
-    """What handles events as the dispatcher does, and sends the spans of it."""
-    settings = dispatcher.settings
+
+def traced(
+    ports: DispatcherPorts,
+    settings: DispatcherSettings,
+    assemble: Callable[[DispatcherPorts, DispatcherSettings], Dispatcher],
+) -> Callable[[Mapping[str, str], bytes], Awaitable[None]]:
+    """What handles events as the dispatcher on these ports does, and sends its spans."""
     tracing = Tracing("dispatcher", settings.shared)
-    topic = settings.jobs_topic.rpartition("/")[2]
-    inner = replace(
-        dispatcher,
-        documents=TracedDocuments(dispatcher.documents, tracing.tracer),
-        queue=TracedQueue(dispatcher.queue, topic, tracing.tracer),
-    )
+    inner = assemble(_traced_ports(ports, settings, tracing.tracer), settings)
 
     async def handle(attributes: Mapping[str, str], data: bytes) -> None:
         event_id = attributes.get("id", "")
@@ -51,16 +54,15 @@ def traced(dispatcher: Dispatcher) -> Callable[[Mapping[str, str], bytes], Await
     return handle
 
 
-def traced_sweep(sweep: Sweep) -> Callable[[], Awaitable[SweepReport]]:
-    """What sweeps as the sweep does, and sends the spans of it."""
-    settings = sweep.settings
+def traced_sweep(
+    ports: SweepPorts,
+    settings: DispatcherSettings,
+    assemble: Callable[[SweepPorts, DispatcherSettings], Sweep],
+) -> Callable[[], Awaitable[SweepReport]]:
+    """What sweeps as the sweep on these ports does, and sends its spans."""
     tracing = Tracing("dispatcher", settings.shared)
-    inner = replace(
-        sweep,
-        documents=TracedDocuments(sweep.documents, tracing.tracer),
-        work=TracedWork(sweep.work, tracing.tracer),
-        queue=TracedQueue(sweep.queue, settings.jobs_topic.rpartition("/")[2], tracing.tracer),
-    )
+    inner = _traced_ports(ports, settings, tracing.tracer)
+    sweep = assemble(replace(inner, work=TracedWork(ports.work, tracing.tracer)), settings)
 
     async def run() -> SweepReport:
         # https://opentelemetry.io/docs/specs/semconv/faas/faas-spans/
@@ -73,11 +75,20 @@ def traced_sweep(sweep: Sweep) -> Callable[[], Awaitable[SweepReport]]:
         ) as sweep_span:
             own = trace_context(sweep_span)
             log = sweep.log.bind(**own.log_fields(settings.shared.project))
-            report = await replace(inner, trace=own, log=log).run()
+            report = await replace(sweep, trace=own, log=log).run()
             sweep_span.set_attributes(_counted(report))
         return report
 
     return run
+
+
+def _traced_ports(ports: _Ports, settings: DispatcherSettings, tracer: Tracer) -> _Ports:
+    topic = settings.jobs_topic.rpartition("/")[2]
+    return replace(
+        ports,
+        documents=TracedDocuments(ports.documents, tracer),
+        queue=TracedQueue(ports.queue, topic, tracer),
+    )
 
 
 class TracedWork:
@@ -88,23 +99,61 @@ class TracedWork:
         self._tracer = tracer
 
     async def due_jobs(
-        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+        self,
+        now: datetime,
+        *,
+        after: Snapshot | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """See the port."""
         with self._span(JOBS) as current:
             page = await self._work.due_jobs(
-                now, after=after, limit=limit, timeout_seconds=timeout_seconds
+                now,
+                after=after,
+                limit=limit,
+                timeout_seconds=timeout_seconds,
+                heads=heads,
             )
             current.set_attribute("db.response.returned_rows", len(page))
             return page
 
+    async def waiting_jobs(
+        self, *, after: str, before: str, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        with self._span(JOBS) as current:
+            page = await self._work.waiting_jobs(
+                after=after, before=before, limit=limit, timeout_seconds=timeout_seconds
+            )
+            current.set_attribute("db.response.returned_rows", len(page))
+            return page
+
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """See the port."""
+        with self._span(JOBS):
+            return await self._work.count_waiting(
+                after=after, before=before, timeout_seconds=timeout_seconds
+            )
+
     async def running_runs(
-        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+        self,
+        collection: str,
+        *,
+        after: str | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """See the port."""
         with self._span(collection) as current:
             page = await self._work.running_runs(
-                collection, after=after, limit=limit, timeout_seconds=timeout_seconds
+                collection,
+                after=after,
+                limit=limit,
+                timeout_seconds=timeout_seconds,
+                heads=heads,
             )
             current.set_attribute("db.response.returned_rows", len(page))
             return page

@@ -5,6 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from executor import wiring
+from shared.entry import answered
+from shared.log import LogEvent
 
 # Bad settings stop the instance at start-up, before it takes a job.
 wiring.settings()
@@ -13,5 +15,9 @@ wiring.settings()
 @functions_framework.aio.http
 async def execute(request: Request) -> Response:
     """Handle one push; the status acknowledges the message or asks for it again."""
-    status = await wiring.push_handler()(await request.body())
-    return Response(status_code=status)
+    return await answered(lambda: _executed(request), wiring.log(), LogEvent.JOB_DEFERRED)
+
+
+async def _executed(request: Request) -> Response:
+    body = await request.body()
+    return Response(status_code=await wiring.push_handler()(body))

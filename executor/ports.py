@@ -1,12 +1,18 @@
 """What the executor needs from outside beyond the shared ports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
+from executor.contract.profile import LlmProfile, MediaResolution
+from executor.contract.tiers import ServiceTier
 from shared.domain.errors import StepError
-from shared.domain.profile import LlmProfile
+from shared.ports import Refused, Unavailable
+
+#: Bound of one call to Firestore or Pub/Sub.
+CALL_TIMEOUT_SECONDS = 10.0
 
 
 class ObjectMissing(Exception):
@@ -26,8 +32,12 @@ class ObjectTooLarge(Exception):
         self.size_bytes = size_bytes
 
 
-class ObjectsUnavailable(Exception):
+class ObjectsUnavailable(Unavailable):
     """The object store did not answer; whether a new object was stored is not known."""
+
+
+class ObjectsRefused(Refused):
+    """The object store refuses for good, as without a permission; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,7 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectsUnavailable: no answer within the timeout.
+            ObjectsRefused: the store does not let us look.
         """
         ...
 
@@ -66,7 +77,8 @@ class ObjectStore(Protocol):
         Raises:
             ObjectMissing: nothing stands there.
             ObjectTooLarge: with the size; the bytes were not read.
-            ObjectsUnavailable: no answer within the timeout.
+            ObjectsUnavailable: no whole and sound answer within the timeout.
+            ObjectsRefused: the store does not let us read.
         """
         ...
 
@@ -83,7 +95,18 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectExists: something stands there already, perhaps from this very call.
-            ObjectsUnavailable: no answer within the timeout; it may have been stored.
+            ObjectsUnavailable: no answer within the timeout, or no such bucket; the object
+                may have been stored.
+            ObjectsRefused: the store does not let us write.
+        """
+        ...
+
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        """Return if an object could be created there, or stands there; nothing is stored.
+
+        Raises:
+            ObjectsUnavailable: no answer within the timeout, or no such bucket.
+            ObjectsRefused: the store does not let us write.
         """
         ...
 
@@ -114,6 +137,18 @@ class ModelRequest:
     images: Sequence[Image]
     json_schema: Mapping[str, Any]
     correction: Correction | None = None
+    #: Of all images; None leaves it to the provider.
+    media_resolution: MediaResolution | None = None
+    #: The tier that is asked for.
+    service_tier: ServiceTier = ServiceTier.STANDARD
+    #: All tiers at which the step's call may be asked for.
+    may_reach: Sequence[ServiceTier] = (ServiceTier.STANDARD,)
+    #: When a call in the background is to be stopped for one at a dearer tier; None for never.
+    stop_at: datetime | None = None
+    #: What the provider's billing export shows for the call.
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: Where the provider is to announce the end of a call in the background.
+    hook_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +165,31 @@ class ModelAnswer:
     response_id: str | None
     usage: Mapping[str, Any] | None
     safety: Sequence[Mapping[str, Any]] = ()
+    #: The tier at which the call was served, in the provider's words.
+    service_tier: str | None = None
+    #: A Markdown fence around the whole text was taken off.
+    fence_removed: bool = False
+    #: How long the model worked on it, where the provider says so.
+    worked: timedelta | None = None
+
+
+#: Reasons by which the provider says that it will not answer
+#: (https://ai.google.dev/api/generate-content#FinishReason).
+SAFETY_REASONS = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+        "ESCALATION",
+        "PUP_LIMITED_DISABLED",
+    }
+)
 
 
 class LanguageModel(Protocol):
@@ -167,6 +227,14 @@ class CallFailed:
 CallState: TypeAlias = ModelAnswer | CallRunning | CallFailed | CallForgotten
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCall:
+    """What the provider says of a call that it keeps, whatever became of it."""
+
+    labels: Mapping[str, str]
+    created: datetime | None
+
+
 class BackgroundModel(Protocol):
     """The model, asked for answers that the provider keeps until they are fetched."""
 
@@ -184,6 +252,24 @@ class BackgroundModel(Protocol):
 
         Raises:
             StepError: as `LanguageModel.generate`, and says nothing about the call.
+        """
+        ...
+
+    async def describe(self, call_id: str, *, timeout_seconds: float) -> KeptCall | None:
+        """With which labels, and when, a call was begun; None where there is none.
+
+        Raises:
+            StepError: as `LanguageModel.generate`, and says nothing about the call.
+        """
+        ...
+
+    async def stop(self, call_id: str, *, timeout_seconds: float) -> None:
+        """Have the provider stop the call; `fetch` then tells how it ended.
+
+        A call that has ended, or is not known, is left as it is.
+
+        Raises:
+            StepError: as `LanguageModel.generate`; the call may go on.
         """
         ...
 

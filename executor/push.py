@@ -1,11 +1,31 @@
-"""Reading a Pub/Sub push request."""
+"""Pub/Sub push at the edge: a request is parsed into a delivery, an answer becomes a status."""
 
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from shared.domain.defects import place_of
+from shared.domain.errors import InternalError
+from shared.domain.numbers import with_whole_numbers
+from shared.log import EventLogger, LogEvent
+
+
+class Answer(Enum):
+    """What becomes of a delivered message."""
+
+    #: It is done with: Pub/Sub forgets it.
+    ACK = HTTPStatus.NO_CONTENT
+    #: Pub/Sub delivers it again, later.
+    AGAIN = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+#: Takes a delivery and says what becomes of its message.
+DeliveryHandler: TypeAlias = Callable[["Delivery"], Awaitable[Answer]]
 
 #: Pub/Sub's own limit for a message is 10 MB; a job message is far below a kilobyte.
 MAX_BODY_BYTES = 1_048_576
@@ -26,6 +46,25 @@ class Delivery:
     attempt: int | None
 
 
+async def answer_push(body: bytes, handle: DeliveryHandler, log: EventLogger) -> int:
+    """The HTTP status that answers a push request.
+
+    204 acknowledges the message, 503 or, after a defect, 500 asks for it again, 400 says
+    that the request is no Pub/Sub push.
+    """
+    try:
+        delivery = parse_push(body)
+    except PushUnreadable as problem:
+        log.error(LogEvent.JOB_REJECTED, str(problem), reason="not_a_push")
+        return HTTPStatus.BAD_REQUEST
+    try:
+        answer = await handle(delivery)
+    except Exception as defect:  # noqa: BLE001 - the server would log what it says
+        log.error(LogEvent.JOB_DEFERRED, place_of(defect), code=InternalError.code)
+        return HTTPStatus.INTERNAL_SERVER_ERROR
+    return answer.value
+
+
 def parse_push(body: bytes) -> Delivery:
     """The delivery in the body of a push request in its wrapped form.
 
@@ -44,7 +83,7 @@ def parse_push(body: bytes) -> Delivery:
     if not isinstance(message, dict):
         raise PushUnreadable('the body has no "message": is the push unwrapped?')
     attributes = message.get("attributes")
-    attempt = envelope.get("deliveryAttempt")
+    attempt = with_whole_numbers(envelope.get("deliveryAttempt"))
     return Delivery(
         data=_data(message.get("data", "")),
         attributes=_strings(attributes) if isinstance(attributes, dict) else {},

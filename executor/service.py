@@ -1,34 +1,31 @@
 """The executor's one use case: a job message in; a report stored, a step finalized."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from random import Random
 from typing import assert_never
 
-from executor.background import BackgroundCalls
-from executor.calling import ModelCaller
-from executor.charging import Charges
 from executor.ending import Ending
-from executor.finalizing import Finalizer
-from executor.inputs import InputReader
-from executor.intake import Abandon, Decision, Defer, GiveUp, Idle, Ignore, Proceed, decide
-from executor.invocation import Invocation, known_of_run
-from executor.lease import CALL_TIMEOUT_SECONDS, HeldJob, LeaseLost
-from executor.ledger import SpendLedger
-from executor.material import Material, MaterialReader
-from executor.outcome import Failed, Outcome, Succeeded
-from executor.ports import LanguageModel, ObjectStore
-from executor.push import Delivery, PushUnreadable, parse_push
-from executor.report_store import ReportStore
+from executor.inputs.prefetch import Prefetch, Prefetcher
+from executor.jobs import intake
+from executor.jobs.deadline import Deadline
+from executor.jobs.invocation import Invocation, run_labels
+from executor.jobs.lease import HeldJob, LeaseLost
+from executor.jobs.operator_acts import tell_act
+from executor.jobs.outcome import Failed, Succeeded
+from executor.jobs.records import JobRecords, RecordReader
+from executor.jobs.supervision import supervised
+from executor.model_calls.pacing import Pacing
+from executor.model_calls.pools import Pool
+from executor.model_calls.tiers import TierPolicy
+from executor.ports import CALL_TIMEOUT_SECONDS, BackgroundModel, LanguageModel, ObjectStore
+from executor.push import Answer, Delivery
+from executor.reports.making import ReportMaker
 from executor.settings import CallPolicy, ExecutorSettings
-from executor.supervision import supervised
-from executor.turns import RunTurns
-from executor.work import Work
-from shared.domain.deadline import Deadline
-from shared.domain.defects import place_of
-from shared.domain.documents import DocumentRef, Snapshot
+from shared.domain.documents import Snapshot
 from shared.domain.errors import (
     FirestoreFinalizeFailed,
     FirestoreUnavailable,
@@ -37,63 +34,67 @@ from shared.domain.errors import (
     StepError,
 )
 from shared.domain.finalize import exhausted
-from shared.domain.job_documents import JobRecordInvalid, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord
 from shared.domain.messages import (
     DEAD_LETTER_REASON,
+    ENDED_CALL,
     REPLAY_OF,
     JobMessage,
     MessageUnreadable,
     OutgoingMessage,
     decode_job_message,
+    storable_attributes,
 )
 from shared.domain.trace import TRACEPARENT, parse_traceparent
-from shared.events import Event, EventLogger
-from shared.ports import Clock, DocumentStore, Queue, QueueUnavailable, StoreUnavailable
+from shared.log import EventLogger, LogEvent
+from shared.ports import Clock, DocumentStore, PortFailure, Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """The records that a message leads to, read at one moment."""
+class ExecutorPorts:
+    """All that an executor needs from outside; `wiring.assemble` makes an executor of them."""
 
-    run: Snapshot | None
-    job: Snapshot
-    record: JobRecord
-    registry: Mapping[DocumentRef, Snapshot | None]
+    documents: DocumentStore
+    objects: ObjectStore
+    model: LanguageModel
+    #: Where there is one, calls are made in the background.
+    background: BackgroundModel | None = None
+    dead_letters: Queue
+    clock: Clock
+    log: EventLogger
+    #: Makes ids that nobody else makes, such as a lease's owner.
+    new_id: Callable[[], str]
+    random: Random = field(default_factory=Random)
+    #: Set when the instance is being stopped: jobs are handed over, and no more are taken.
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
     """Works on jobs. Any number of executors may get the same message at the same time."""
 
+    records: RecordReader
+    prefetcher: Prefetcher
+    maker: ReportMaker
+    ending: Ending
+    pacing: Pacing
+    tiers: TierPolicy
+    #: Where the lease is written.
     documents: DocumentStore
-    objects: ObjectStore
-    model: LanguageModel
-    #: Where there is one, calls are made in the background.
-    background: BackgroundCalls | None = None
     dead_letters: Queue
     clock: Clock
+    random: Random
     log: EventLogger
     settings: ExecutorSettings
     new_id: Callable[[], str]
-    random: Random = field(default_factory=Random)
-    turns: RunTurns = field(default_factory=RunTurns)
     #: Set when the instance is being stopped: jobs are handed over, and no more are taken.
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: asyncio.Event
 
-    async def handle(self, body: bytes) -> int:
-        """Handle one push request; the HTTP status that answers it.
-
-        204 acknowledges the message, 503 or, after a defect, 500 asks for it again, 400 says
-        that the request is no Pub/Sub push.
-        """
+    async def handle(self, delivery: Delivery) -> Answer:
+        """Do what the message asks for, and say what becomes of it."""
         if self.draining.is_set():
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        try:
-            delivery = parse_push(body)
-        except PushUnreadable as problem:
-            self.log.error(Event.JOB_REJECTED, str(problem), reason="not_a_push")
-            return HTTPStatus.BAD_REQUEST
+            return Answer.AGAIN
+        started = self.clock.monotonic()
         trace = parse_traceparent(delivery.attributes.get(TRACEPARENT))
         log = self.log.bind(
             messageId=delivery.message_id,
@@ -105,245 +106,218 @@ class Executor:
         except MessageUnreadable as problem:
             return await self._reject(delivery, str(problem), log)
         log = log.bind(runId=message.run_id, stepId=message.step_id)
-        log.info(Event.JOB_RECEIVED)
+        log.info(LogEvent.JOB_RECEIVED)
         if replay_of := delivery.attributes.get(REPLAY_OF):
-            log.info(Event.DEAD_LETTER_REPLAYED, replayOf=replay_of)
+            log.info(LogEvent.DEAD_LETTER_REPLAYED, replayOf=replay_of)
         try:
-            return await self._handle_job(message, log)
+            ended_call = delivery.attributes.get(ENDED_CALL) or None
+            return await self._handle_job(message, ended_call, started, log)
         except (FirestoreUnavailable, FirestoreFinalizeFailed, InternalError) as problem:
-            log.error(Event.JOB_DEFERRED, problem.message, code=problem.code)
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        except Exception as defect:  # noqa: BLE001 - the server would log what it says
-            log.error(Event.JOB_DEFERRED, place_of(defect), code=InternalError.code)
-            return HTTPStatus.INTERNAL_SERVER_ERROR
+            log.error(LogEvent.JOB_DEFERRED, problem.message, code=problem.code)
+            return Answer.AGAIN
 
-    async def _reject(self, delivery: Delivery, reason: str, log: EventLogger) -> int:
-        """Keep what cannot be read where an operator finds it."""
-        log.error(Event.JOB_REJECTED, reason, reason="unreadable")
-        attributes = {**delivery.attributes, DEAD_LETTER_REASON: reason}
+    async def _reject(self, delivery: Delivery, reason: str, log: EventLogger) -> Answer:
+        """Move an unreadable message to the dead-letter topic, where an operator finds it."""
+        log.error(LogEvent.JOB_REJECTED, reason, reason="unreadable")
+        attributes = {**storable_attributes(delivery.attributes), DEAD_LETTER_REASON: reason}
         letter = OutgoingMessage(data=delivery.data, attributes=attributes)
         try:
             await self.dead_letters.publish([letter], timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except QueueUnavailable:
-            return HTTPStatus.SERVICE_UNAVAILABLE
-        return HTTPStatus.NO_CONTENT
+        except PortFailure as problem:
+            # Pub/Sub forwards it by itself, once it was refused often enough.
+            log.error(LogEvent.JOB_DEFERRED, f"the dead letter was not taken: {problem}")
+            return Answer.AGAIN
+        return Answer.ACK
 
-    async def _handle_job(self, message: JobMessage, log: EventLogger) -> int:
-        started = self.clock.monotonic()
-        view = await self._read(message)
-        if view is None:
-            log.info(Event.JOB_NOOP, reason=Idle.JOB_MISSING)
-            return HTTPStatus.NO_CONTENT
-        log = log.bind(attempt=view.record.attempt, **known_of_run(view.run, message.step_id))
-        decision: Decision = decide(
+    async def _handle_job(
+        self, message: JobMessage, ended_call: str | None, started: float, log: EventLogger
+    ) -> Answer:
+        found = await self.records.of_message(message)
+        if found is None:
+            log.info(LogEvent.JOB_NOOP, reason=intake.Idle.JOB_MISSING)
+            return Answer.ACK
+        log = log.bind(attempt=found.job.attempt, **run_labels(found.run, message.step_id))
+        if found.job.attempt == 0 or found.job.closed:
+            tell_act(found.job, log)
+        now, held = self.clock.now(), self._held(found)
+        if found.run is None:
+            no_work = intake.decide_without_run(message=message, job=found.job, now=now)
+            return await self._let_go(no_work, held, log)
+        decision = intake.decide(
             message=message,
-            job=view.record,
-            run=view.run,
+            job=found.job,
+            run=found.run.data,
             max_attempts=self.settings.limits.max_attempts,
-            now=self.clock.now(),
+            now=now,
+            ended_call=ended_call,
+            hook_wait=self.settings.gemini.hook_wait,
         )
-        deadline = Deadline(
-            ends_at=started + self.settings.invocation_seconds,
-            reserve_seconds=self.settings.finalize_seconds,
-        )
+        invocation = self._invocation(found.run, found, held, started, log)
         match decision:
-            case Ignore(reason=reason):
-                log.info(Event.JOB_NOOP, reason=reason)
-                if reason is Idle.ALREADY_FINAL:
-                    await self._ending.forget_call(view.record, log, ended=False)
-                return HTTPStatus.NO_CONTENT
-            case Defer(not_before=not_before):
-                log.info(Event.JOB_DEFERRED, notBefore=not_before)
-                return HTTPStatus.NO_CONTENT
-            case Abandon(reason=abandoned):
-                log.info(Event.JOB_NOOP, reason=abandoned)
-                await self._abandon(view, log)
-                return HTTPStatus.NO_CONTENT
-            case GiveUp(run=run):
-                return await self._give_up(view, run, deadline, log)
-            case Proceed(run=run):
-                return await self._proceed(view, run, deadline, log)
+            case intake.GiveUp():
+                return await self._give_up(invocation)
+            case intake.Proceed(hint=hint):
+                if hint is None:
+                    return await self._begin(found, invocation)
+                return await self._follow(hint, message, invocation, started)
+            case (
+                intake.Ignore()
+                | intake.Defer()
+                | intake.AwaitHook()
+                | intake.ComeAgain()
+                | intake.Abandon()
+            ):
+                return await self._let_go(decision, held, log)
             case _:
                 assert_never(decision)
 
-    async def _read(self, message: JobMessage) -> _View | None:
-        """One batch read; None when the job was never claimed."""
-        run_ref = DocumentRef(self.settings.shared.flow_runs, message.run_id)
-        hints = [
-            DocumentRef(collection, document_id)
-            for collection, document_id in (
-                (self.settings.prompts, message.prompt_id),
-                (self.settings.schemas, message.schema_id),
+    async def _follow(
+        self, hint: str, message: JobMessage, invocation: Invocation, started: float
+    ) -> Answer:
+        """Take the job up if the call that a hook named is the one whose id it lacks."""
+        held, log = invocation.held, invocation.log
+        try:
+            background = self.ending.background
+            call = await background.found(hint, held.record) if background else None
+        except StepError as problem:
+            log.warning(LogEvent.JOB_DEFERRED, problem.message, code=problem.code)
+            return Answer.AGAIN
+        log.info(LogEvent.LLM_BACKGROUND_FOUND, own=call is not None)
+        if call is None:
+            # Nobody believes it: the message is worth what any other is.
+            return await self._handle_job(message, None, started, log)
+        held.note(partial(JobRecord.begin_in_background, call=call))
+        return await self._proceed(invocation)
+
+    async def _let_go(self, decision: intake.NoWork, held: HeldJob, log: EventLogger) -> Answer:
+        match decision:
+            case intake.Ignore(reason=reason):
+                log.info(LogEvent.JOB_NOOP, reason=reason)
+                if reason is intake.Idle.ALREADY_FINAL:
+                    await self.ending.forget_call(held.record, log, ended=False)
+                    if not await self.ending.settle(held.record, log):
+                        return Answer.AGAIN
+            case intake.Defer(not_before=not_before):
+                log.info(LogEvent.JOB_DEFERRED, notBefore=not_before)
+            case intake.AwaitHook(until=until):
+                await self._await_hook(held, until, log)
+            case intake.ComeAgain():
+                log.info(LogEvent.JOB_DEFERRED, "a holder is at work: the hook comes again")
+                return Answer.AGAIN
+            case intake.Abandon(reason=abandoned):
+                log.info(LogEvent.JOB_NOOP, reason=abandoned)
+                await self.ending.abandon(held, log)
+            case _:
+                assert_never(decision)
+        return Answer.ACK
+
+    async def _await_hook(self, held: HeldJob, until: datetime, log: EventLogger) -> None:
+        """Leave the job alone until then, or until a hook brings the id that it lacks."""
+        try:
+            await held.update(partial(JobRecord.await_hook, until=until))
+        except LeaseLost:
+            log.info(LogEvent.JOB_NOOP, reason=intake.Idle.LEASE_HELD)
+        else:
+            log.warning(
+                LogEvent.LLM_BACKGROUND_AWAITED, "a holder died beginning it", notBefore=until
             )
-            if document_id
-        ]
-        refs = [run_ref, job_ref(message.run_id, message.step_id), *hints]
-        run, job, *registry = await self.read_documents(refs)
-        if job is None:
-            return None
-        try:
-            record = parse_job_record(job.data)
-        except JobRecordInvalid:
-            # A newer version may read it, and gets the next delivery; else, a dead letter.
-            raise InternalError("the job record is none that this version reads") from None
-        found = dict(zip(hints, registry, strict=True))
-        return _View(run=run, job=job, record=record, registry=found)
 
-    async def read_documents(self, refs: Sequence[DocumentRef]) -> Sequence[Snapshot | None]:
-        """Documents as of one moment.
+    async def _begin(self, found: JobRecords, invocation: Invocation) -> Answer:
+        """Take the lease, unless it is plain that the job has to wait for the provider."""
+        model, job = invocation.model, found.job
+        for pace in found.paces:
+            self.pacing.learn(pace)
+        if model is not None and not job.may_have_begun:
+            tier = self.tiers.choice(invocation, self.clock.now()).tier
+            if self.pacing.must_wait(job, Pool(model, tier)):
+                return await self.ending.queue_unleased(invocation)
+        return await self._proceed(invocation)
 
-        Raises:
-            FirestoreUnavailable: no answer in time.
-        """
-        try:
-            return await self.documents.read(refs, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        except StoreUnavailable as problem:
-            raise FirestoreUnavailable(f"reading failed: {problem}") from None
-
-    async def _proceed(
-        self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
-    ) -> int:
-        job = self._held(view)
-        reserve = (
-            self.settings.call_policy is CallPolicy.AT_LEAST_ONCE
-            and view.record.interaction is None
-            and view.record.llm_calls < self.settings.limits.max_llm_calls
-        )
-        leased_log = log.bind(attempt=job.record.next_attempt)
-        invocation = self._invocation(view, run, job, deadline, leased_log)
-        async with self._material.ahead(invocation) as ahead:
+    async def _proceed(self, invocation: Invocation) -> Answer:
+        held = invocation.held
+        async with self.prefetcher.prefetched(invocation) as prefetch:
             try:
-                await job.acquire(reserve_call=reserve)
+                await held.acquire(reserve_call=self._reserves_call(held.with_notes))
             except LeaseLost:
-                log.info(Event.JOB_NOOP, reason=Idle.LEASE_HELD)
-                return HTTPStatus.NO_CONTENT
-            return await self._work(invocation, ahead)
+                invocation.log.info(LogEvent.JOB_NOOP, reason=intake.Idle.LEASE_HELD)
+                return Answer.ACK
+            log = invocation.log.bind(attempt=held.record.attempt)
+            return await self._run_leased(replace(invocation, log=log), prefetch)
 
-    async def _work(self, invocation: Invocation, ahead: Awaitable[Material] | None) -> int:
+    async def _run_leased(
+        self, invocation: Invocation, prefetch: Awaitable[Prefetch] | None
+    ) -> Answer:
         job, log = invocation.held, invocation.log
-        log.info(Event.LEASE_ACQUIRED, claimId=job.record.claim_id)
+        log.info(LogEvent.LEASE_ACQUIRED, claimId=job.record.claim_id)
         try:
             outcome = await supervised(
-                self._worker.make_report(invocation, ahead),
+                self.maker.make_report(invocation, prefetch),
                 held=job,
                 renew_every=self.settings.limits.renew_every,
                 draining=self.draining,
             )
-            return await self._ending.end(outcome, invocation)
-        except LeaseLost:
-            log.warning(Event.LEASE_LOST, claimId=job.record.claim_id)
-            return HTTPStatus.NO_CONTENT
+            return await self.ending.end(outcome, invocation)
+        except LeaseLost as lost:
+            log.warning(LogEvent.LEASE_LOST, claimId=job.record.claim_id)
+            tell_act(lost.found, log)
+            return Answer.ACK
 
-    async def _give_up(
-        self, view: _View, run: Snapshot, deadline: Deadline, log: EventLogger
-    ) -> int:
+    async def _give_up(self, invocation: Invocation) -> Answer:
         """End a job whose last allowed attempt died; a report that it stored still counts."""
-        job = self._held(view)
-        invocation = self._invocation(view, run, job, deadline, log)
         try:
-            report = await self._worker.recovered(invocation)
+            report = await self.maker.recovered(invocation)
         except RetryableError as problem:
-            log.warning(Event.JOB_DEFERRED, problem.message, code=problem.code)
-            return HTTPStatus.SERVICE_UNAVAILABLE
+            invocation.log.warning(LogEvent.JOB_DEFERRED, problem.message, code=problem.code)
+            return Answer.AGAIN
         except StepError:
             report = None
-        outcome: Outcome = (
+        return await self.ending.give_up(
             Succeeded(report=report, answer=None)
             if report is not None
-            else Failed(error=exhausted(view.record))
+            else Failed(error=exhausted(invocation.held.record)),
+            invocation,
         )
-        try:
-            await self._finalizer.finish(outcome, run, job, deadline, log, leased=False)
-        except LeaseLost:
-            log.info(Event.JOB_NOOP, reason=Idle.ALREADY_FINAL)
-        else:
-            await self._ending.forget_call(view.record, log, ended=False)
-        return HTTPStatus.NO_CONTENT
 
-    async def _abandon(self, view: _View, log: EventLogger) -> None:
-        try:
-            await self._held(view).update(self._finalizer.abandoned)
-        except LeaseLost:
-            return  # Changed by somebody else meanwhile, who then answers for it.
-        await self._ending.forget_call(view.record, log, ended=False)
+    def _reserves_call(self, job: JobRecord) -> bool:
+        """Whether the lease books the first model call too, which saves a commit.
 
-    def _held(self, view: _View) -> HeldJob:
+        Not where hooks come: a booked call whose holder died is waited for, so it is booked
+        when it begins.
+        """
+        return (
+            self.settings.gemini.hook_wait is None
+            and self.settings.call_policy is CallPolicy.AT_LEAST_ONCE
+            and job.interaction is None
+            and job.llm_calls < self.settings.limits.max_llm_calls
+        )
+
+    def _held(self, found: JobRecords) -> HeldJob:
         return HeldJob(
             documents=self.documents,
             clock=self.clock,
-            record=view.record,
-            version=view.job.version,
+            record=found.job,
+            version=found.version,
             owner=self.new_id(),
             lease_for=self.settings.limits.lease,
+            random=self.random,
         )
 
     def _invocation(
-        self, view: _View, run: Snapshot, job: HeldJob, deadline: Deadline, log: EventLogger
+        self,
+        run: Snapshot,
+        found: JobRecords,
+        held: HeldJob,
+        started: float,
+        log: EventLogger,
     ) -> Invocation:
         return Invocation(
             run=run,
-            registry=view.registry,
-            held=job,
-            deadline=deadline,
-            clock=self.clock,
-            log=log,
-        )
-
-    @property
-    def _ending(self) -> Ending:
-        return Ending(
-            finalizer=self._finalizer,
-            background=self.background,
-            clock=self.clock,
-            random=self.random,
-            settings=self.settings,
-        )
-
-    @property
-    def _worker(self) -> Work:
-        return Work(
-            caller=ModelCaller(
-                model=self.model,
-                background=self.background,
+            registry=found.registry,
+            held=held,
+            deadline=Deadline(
                 clock=self.clock,
-                settings=self.settings,
-                random=self.random,
-                charges=Charges(ledger=self._ledger),
+                ends_at=started + self.settings.invocation_seconds,
+                reserve_seconds=self.settings.finalize_seconds,
             ),
-            material=self._material,
-            reports=ReportStore(objects=self.objects),
-            clock=self.clock,
-            settings=self.settings,
-        )
-
-    @property
-    def _material(self) -> MaterialReader:
-        inputs = InputReader(
-            clock=self.clock, settings=self.settings, read_documents=self.read_documents
-        )
-        return MaterialReader(objects=self.objects, inputs=inputs, settings=self.settings)
-
-    @property
-    def _finalizer(self) -> Finalizer:
-        return Finalizer(
-            documents=self.documents,
-            read_documents=self.read_documents,
-            clock=self.clock,
-            random=self.random,
-            turns=self.turns,
-            keep_for=self.settings.limits.keep_closed_jobs,
-            prices=self.settings.prices,
-        )
-
-    @property
-    def _ledger(self) -> SpendLedger | None:
-        """None without a ceiling: then spending costs no database call."""
-        if not self.settings.ceilings:
-            return None
-        return SpendLedger(
-            documents=self.documents,
-            clock=self.clock,
-            random=self.random,
-            prices=self.settings.prices,
-            ceilings=self.settings.ceilings,
+            log=log,
         )

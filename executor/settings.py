@@ -1,14 +1,16 @@
 """The executor's settings."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
 from pydantic import SecretStr
 
-from executor.prices import (
+from executor.billing.accounts import Ceilings
+from executor.billing.limits import CallLimits, LimitsInvalid, parse_limits
+from executor.billing.prices import (
     NO_PRICES,
     MicroUsd,
     PricesInvalid,
@@ -16,29 +18,35 @@ from executor.prices import (
     parse_prices,
     parse_usd,
 )
-from executor.spend import Ceilings
-from shared.domain.artifacts import BUCKET_NAME, normalize_prefix
+from executor.contract.artifacts import BUCKET_NAME, normalize_prefix
+from executor.contract.network import network_problems
+from executor.contract.profile import LlmProfile, MediaResolution
+from executor.contract.tiers import ServiceTier
+from shared.domain.identifiers import MODEL_NAME
 from shared.settings import (
-    COLLECTION,
     KEEP_CLOSED_JOBS,
     SEGMENT,
     TOPIC,
+    Collections,
     EnvironmentReader,
     Form,
     SharedSettings,
     http_host,
+    read_collections,
+    read_hook_secrets,
     read_max_attempts,
     read_shared,
     topic_path,
 )
 
 PRODUCTION = "prod"
+#: The one place of Vertex that has flex (https://docs.cloud.google.com/vertex-ai/generative-ai/docs/flex-paygo).
+_GLOBAL = "global"
+_A_DAY_SECONDS = 86_400
 _BUCKET = Form(BUCKET_NAME, "a bucket's name, without gs://")
 #: It travels in a header.
 _KEY = Form(re.compile(r"[!-~]+"), "printable ASCII without spaces")
-_ALLOWED_MODEL = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})(?::(?P<day>\d{4}-\d{2}-\d{2}))?"
-)
+_ALLOWED_MODEL = re.compile(rf"(?P<name>{MODEL_NAME})(?::(?P<day>\d{{4}}-\d{{2}}-\d{{2}}))?")
 
 
 class Backend(StrEnum):
@@ -71,6 +79,17 @@ class CallPolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookSettings:
+    """Where the provider is to announce that a call has ended."""
+
+    #: The address of the function `notify`.
+    url: str
+    secret: SecretStr
+    #: How long a hook is waited for that may bring the id of a call which nobody recorded.
+    wait: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeminiSettings:
     """How to reach the model."""
 
@@ -85,6 +104,31 @@ class GeminiSettings:
     background_timeout: timedelta = timedelta(hours=1)
     #: Last day of use by model name, None when open; an empty map allows every model.
     allowed_models: Mapping[str, date | None] = field(default_factory=dict)
+    #: What the provider takes in a minute; a model without a limit here is learned about.
+    limits: CallLimits = field(default_factory=dict)
+    #: Where the end of a call in the background is announced; None: nowhere.
+    hooks: HookSettings | None = None
+    #: How long a step without a `dueAt` waits for room at the provider, from its claim.
+    refusal_patience: timedelta = timedelta(hours=6)
+    #: At which calls may be asked for, from the cheapest to the dearest.
+    service_tiers: Sequence[ServiceTier] = (ServiceTier.STANDARD,)
+    #: Of the images of a step whose profile names none; None leaves it to the provider.
+    media_resolution: MediaResolution | None = None
+
+    def resolution_of(self, profile: LlmProfile) -> MediaResolution | None:
+        """How closely images are looked at: as the profile says, else as it is set here."""
+        return profile.media_resolution or self.media_resolution
+
+    @property
+    def hook_wait(self) -> timedelta | None:
+        """How long a hook is waited for that brings an id; None where none can come."""
+        announced = self.hooks is not None and self.api is GeminiApi.INTERACTIONS
+        return self.hooks.wait if self.hooks is not None and announced else None
+
+    @property
+    def endpoint(self) -> str:
+        """Where calls go, as far as quotas are counted apart."""
+        return f"vertex-{self.location}" if self.backend is Backend.VERTEX else self.backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +175,13 @@ class ExecutorSettings:
     prices: PriceTable
     ceilings: Ceilings
 
+    @property
+    def collections(self) -> Collections:
+        """All collections that the executor reads."""
+        return Collections(
+            flow_runs=self.shared.flow_runs, prompts=self.prompts, schemas=self.schemas
+        )
+
 
 def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
     """The settings in the environment.
@@ -140,6 +191,7 @@ def read_settings(environ: Mapping[str, str]) -> ExecutorSettings:
     """
     reader = EnvironmentReader(environ)
     settings = settings_from(reader)
+    reader.problems += network_problems(environ)
     reader.finish()
     return settings
 
@@ -148,10 +200,11 @@ def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
     """The settings, right or wrong: the reader knows what is wrong with them."""
     shared = read_shared(reader)
     bucket = reader.formed("ARTIFACTS_BUCKET", _BUCKET)
+    collections = read_collections(reader)
     settings = ExecutorSettings(
         shared=shared,
-        prompts=reader.formed("LLM_PROMPTS_COLLECTION", COLLECTION, "llm_prompts"),
-        schemas=reader.formed("LLM_SCHEMAS_COLLECTION", COLLECTION, "llm_schemas"),
+        prompts=collections.prompts,
+        schemas=collections.schemas,
         artifacts_bucket=bucket,
         artifacts_prefix=_prefix(reader),
         context_buckets=_buckets(reader, bucket),
@@ -170,6 +223,7 @@ def settings_from(reader: EnvironmentReader) -> ExecutorSettings:
             per_day=_ceiling(reader, "MAX_DAY_COST_USD"),
         ),
     )
+    _check_tiers(reader, settings)
     priced = all(name in settings.prices for name in settings.gemini.allowed_models)
     reader.require(
         not settings.ceilings or (bool(settings.prices) and priced),
@@ -217,8 +271,84 @@ def _gemini(reader: EnvironmentReader, environment: str) -> GeminiSettings:
                 "GEMINI_BACKGROUND_TIMEOUT_SECONDS", 3_600, minimum=1, maximum=86_400
             )
         ),
+        hooks=_hooks(reader),
         allowed_models=allowed,
+        limits=_call_limits(reader),
+        refusal_patience=timedelta(
+            seconds=reader.integer(
+                "REFUSAL_PATIENCE_SECONDS", 21_600, minimum=0, maximum=2_592_000
+            )
+        ),
+        service_tiers=_service_tiers(reader),
+        media_resolution=reader.optional_choice("GEMINI_MEDIA_RESOLUTION", MediaResolution),
     )
+
+
+def _service_tiers(reader: EnvironmentReader) -> Sequence[ServiceTier]:
+    names = reader.text("GEMINI_SERVICE_TIERS", ServiceTier.STANDARD).split(",")
+    try:
+        tiers = [ServiceTier(name.strip()) for name in names]
+    except ValueError:
+        known = ", ".join(ServiceTier)
+        reader.require(False, f"GEMINI_SERVICE_TIERS must be one or several of {known}")
+        return (ServiceTier.STANDARD,)
+    reader.require(
+        tiers == [tier for tier in ServiceTier if tier in tiers],
+        "GEMINI_SERVICE_TIERS must name each tier once, from the cheapest to the dearest:"
+        f" {', '.join(ServiceTier)}",
+    )
+    return tuple(tiers)
+
+
+def _check_tiers(reader: EnvironmentReader, settings: ExecutorSettings) -> None:
+    """See that the tiers exist where calls go, and that ceilings can be held at each."""
+    gemini, tiers = settings.gemini, settings.gemini.service_tiers
+    slow = [tier for tier in tiers if tier.slow]
+    reader.require(
+        not slow or gemini.api is GeminiApi.INTERACTIONS,
+        f"GEMINI_SERVICE_TIERS: {', '.join(slow)} needs GEMINI_API=interactions: an instance"
+        " that waits minutes for an answer costs more than the tier saves, and its message is"
+        " delivered again after ten",
+    )
+    on_vertex = gemini.backend is Backend.VERTEX
+    reader.require(
+        ServiceTier.FLEX not in tiers or not on_vertex or gemini.location == _GLOBAL,
+        "GEMINI_SERVICE_TIERS: flex is served at GEMINI_LOCATION=global alone",
+    )
+    deferred = ServiceTier.DEFERRED in tiers
+    reader.require(
+        not deferred or on_vertex,
+        "GEMINI_SERVICE_TIERS: deferred exists with GEMINI_BACKEND=vertex alone",
+    )
+    reader.require(
+        not deferred or gemini.background_timeout.total_seconds() >= _A_DAY_SECONDS,
+        "GEMINI_SERVICE_TIERS: deferred answers within a day, which needs"
+        f" GEMINI_BACKGROUND_TIMEOUT_SECONDS={_A_DAY_SECONDS}",
+    )
+    unpriced = [
+        f"{model} at {tier}"
+        for model in gemini.allowed_models
+        for tier in tiers
+        if any(price.at_tier(tier) is None for price in settings.prices.get(model, ()))
+    ]
+    reader.require(
+        not settings.ceilings or not unpriced,
+        "MODEL_PRICES must have every tier of GEMINI_SERVICE_TIERS, as a cost ceiling is set:"
+        f" {', '.join(unpriced)}",
+    )
+
+
+def _hooks(reader: EnvironmentReader) -> HookSettings | None:
+    url = reader.text("WEBHOOK_URL", "").rstrip("/")
+    secrets = read_hook_secrets(reader)
+    wait = reader.integer("WEBHOOK_WAIT_SECONDS", 600, minimum=0, maximum=86_400)
+    if not url:
+        return None
+    reader.require(bool(http_host(url)), "WEBHOOK_URL must be an http or https URL")
+    reader.require(bool(secrets), "WEBHOOK_SECRET is required with WEBHOOK_URL")
+    if not secrets:
+        return None
+    return HookSettings(url=url, secret=SecretStr(secrets[0]), wait=timedelta(seconds=wait))
 
 
 def _limits(reader: EnvironmentReader) -> Limits:
@@ -249,6 +379,14 @@ def _limits(reader: EnvironmentReader) -> Limits:
         lease=timedelta(seconds=lease),
         renew_every=timedelta(seconds=renew),
     )
+
+
+def _call_limits(reader: EnvironmentReader) -> CallLimits:
+    try:
+        return parse_limits(reader.text("GEMINI_LIMITS", "{}"))
+    except LimitsInvalid as problem:
+        reader.require(False, f"GEMINI_LIMITS: {problem}")
+        return {}
 
 
 def _prices(reader: EnvironmentReader) -> PriceTable:

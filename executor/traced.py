@@ -1,18 +1,17 @@
 """The executor with a span for each delivery. Loaded only where traces are sent."""
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from http import HTTPStatus
 
 from opentelemetry.trace import SpanKind, Tracer
 
-from executor.background import BackgroundCalls
+from executor.adapters.traced import PROVIDERS, TracedBackgroundModel, TracedModel
+from executor.contract.artifacts import GcsUri
 from executor.ports import ObjectInfo, ObjectStore, StoredObject
-from executor.push import PushUnreadable, parse_push
-from executor.service import Executor
-from executor.traced_model import PROVIDERS, TracedBackgroundModel, TracedModel
+from executor.push import Answer, Delivery, DeliveryHandler
+from executor.service import Executor, ExecutorPorts
+from executor.settings import ExecutorSettings
 from shared.adapters.tracing import (
     AttributeValue,
     TracedDocuments,
@@ -21,52 +20,47 @@ from shared.adapters.tracing import (
     span,
     trace_context,
 )
-from shared.domain.artifacts import GcsUri
 from shared.domain.messages import MessageUnreadable, decode_job_message
 from shared.domain.trace import TRACEPARENT, parse_traceparent
 
 
-def traced(executor: Executor) -> Callable[[bytes], Awaitable[int]]:
-    """What handles pushes as the executor does, and sends the spans of it."""
-    settings = executor.settings
+def traced(
+    ports: ExecutorPorts,
+    settings: ExecutorSettings,
+    assemble: Callable[[ExecutorPorts, ExecutorSettings], Executor],
+) -> DeliveryHandler:
+    """What handles deliveries as the executor on these ports does, and sends its spans."""
     tracing = Tracing("executor", settings.shared)
-    tracer, dead_letters = tracing.tracer, settings.dead_letter_topic.rpartition("/")[2]
-    provider = PROVIDERS[settings.gemini.backend]
-    inner = replace(
-        executor,
-        documents=TracedDocuments(executor.documents, tracer),
-        objects=TracedObjects(executor.objects, tracer),
-        model=TracedModel(executor.model, provider, tracer),
-        background=_traced_background(executor.background, provider, tracer),
-        dead_letters=TracedQueue(executor.dead_letters, dead_letters, tracer),
-    )
+    executor = assemble(_traced_ports(ports, settings, tracing.tracer), settings)
 
-    async def handle(body: bytes) -> int:
-        try:
-            delivery = parse_push(body)
-        except PushUnreadable:
-            return await inner.handle(body)
+    async def handle(delivery: Delivery) -> Answer:
         parent = parse_traceparent(delivery.attributes.get(TRACEPARENT))
         async with tracing.root(
-            "process job",
-            parent,
-            begins=False,
-            attributes=_described(delivery.message_id, delivery.data),
+            "process job", parent, begins=False, attributes=_described(delivery)
         ) as job_span:
             # So that log lines name this span, and not the one that caused it.
-            status = await inner.handle(_renamed(body, trace_context(job_span).traceparent()))
-            job_span.set_attribute("worker.acknowledged", status < HTTPStatus.BAD_REQUEST)
-        return status
+            own = {TRACEPARENT: trace_context(job_span).traceparent()}
+            attributes = {**delivery.attributes, **own}
+            answer = await executor.handle(replace(delivery, attributes=attributes))
+            job_span.set_attribute("worker.acknowledged", answer is Answer.ACK)
+        return answer
 
     return handle
 
 
-def _traced_background(
-    calls: BackgroundCalls | None, provider: str, tracer: Tracer
-) -> BackgroundCalls | None:
-    if calls is None:
-        return None
-    return replace(calls, model=TracedBackgroundModel(calls.model, provider, tracer))
+def _traced_ports(
+    ports: ExecutorPorts, settings: ExecutorSettings, tracer: Tracer
+) -> ExecutorPorts:
+    dead_letters = settings.dead_letter_topic.rpartition("/")[2]
+    provider, background = PROVIDERS[settings.gemini.backend], ports.background
+    return replace(
+        ports,
+        documents=TracedDocuments(ports.documents, tracer),
+        objects=TracedObjects(ports.objects, tracer),
+        model=TracedModel(ports.model, provider, tracer),
+        background=background and TracedBackgroundModel(background, provider, tracer),
+        dead_letters=TracedQueue(ports.dead_letters, dead_letters, tracer),
+    )
 
 
 class TracedObjects:
@@ -112,27 +106,23 @@ class TracedObjects:
                 timeout_seconds=timeout_seconds,
             )
 
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        """See the port."""
+        with span(self._tracer, "prove writable", SpanKind.CLIENT, _place(uri)):
+            await self._store.prove_writable(uri, timeout_seconds=timeout_seconds)
 
-def _described(message_id: str, data: bytes) -> dict[str, AttributeValue]:
+
+def _described(delivery: Delivery) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         "messaging.system": "gcp_pubsub",
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
-        "messaging.message.id": message_id,
+        "messaging.message.id": delivery.message_id,
     }
     with suppress(MessageUnreadable):
-        message = decode_job_message(data)
+        message = decode_job_message(delivery.data)
         attributes |= {"worker.run_id": message.run_id, "worker.step_id": message.step_id}
     return attributes
-
-
-def _renamed(body: bytes, own: str) -> bytes:
-    """The push with another `traceparent`; `parse_push` has accepted it."""
-    envelope = json.loads(body)
-    attributes = envelope["message"].get("attributes")
-    given = attributes if isinstance(attributes, dict) else {}
-    envelope["message"]["attributes"] = {**given, TRACEPARENT: own}
-    return json.dumps(envelope).encode()
 
 
 def _place(uri: GcsUri) -> dict[str, AttributeValue]:

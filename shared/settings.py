@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from shared.events import Severity
+from shared.domain.hooks import MIN_SECRET_CHARS
+from shared.log import Severity
 
 #: How long a closed job record is kept, for eyes and for late messages.
 KEEP_CLOSED_JOBS = timedelta(days=30)
@@ -48,6 +49,13 @@ class SettingsInvalid(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("bad settings: " + "; ".join(problems))
         self.problems = tuple(problems)
+
+
+#: What signs the addresses of hooks: words without spaces, separated by commas.
+_HOOK_SECRETS = Form(
+    re.compile(rf"[!-+\--~]{{{MIN_SECRET_CHARS},}}(?:,[!-+\--~]{{{MIN_SECRET_CHARS},}})*"),
+    f"secrets of at least {MIN_SECRET_CHARS} characters of ASCII, separated by commas",
+)
 
 
 @dataclass(slots=True)
@@ -112,6 +120,15 @@ class EnvironmentReader:
             self.problems.append(f"{name} must be one of {', '.join(choices)}")
             return default
 
+    def optional_choice(self, name: str, choices: type[_E]) -> _E | None:
+        """One of the members of an enumeration; None where the variable is not set."""
+        text = self.text(name, "")
+        try:
+            return choices(text) if text else None
+        except ValueError:
+            self.problems.append(f"{name} must be one of {', '.join(choices)}")
+            return None
+
     def require(self, condition: bool, problem: str) -> None:  # noqa: FBT001 -- an assertion
         """Note a problem that concerns several variables, unless the condition holds."""
         if not condition:
@@ -147,13 +164,40 @@ class SharedSettings:
     trace_target: TraceTarget = TraceTarget.NOWHERE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collections:
+    """Where the documents are that the orchestrator and the authors write.
+
+    The one place of these names: both stages, the doctor and every command take them from here.
+    """
+
+    flow_runs: str = "flow_runs"
+    prompts: str = "llm_prompts"
+    schemas: str = "llm_schemas"
+
+
+def read_flow_runs(reader: EnvironmentReader) -> str:
+    """The collection of the runs."""
+    return reader.formed("FLOW_RUNS_COLLECTION", COLLECTION, Collections().flow_runs)
+
+
+def read_collections(reader: EnvironmentReader) -> Collections:
+    """The collections that the environment names."""
+    default = Collections()
+    return Collections(
+        flow_runs=read_flow_runs(reader),
+        prompts=reader.formed("LLM_PROMPTS_COLLECTION", COLLECTION, default.prompts),
+        schemas=reader.formed("LLM_SCHEMAS_COLLECTION", COLLECTION, default.schemas),
+    )
+
+
 def read_shared(reader: EnvironmentReader) -> SharedSettings:
     """The settings that both stages have."""
     return SharedSettings(
         project=reader.formed("GCP_PROJECT", SEGMENT),
         environment=reader.text("ENVIRONMENT", "dev"),
         database=reader.formed("FIRESTORE_DATABASE", SEGMENT, "(default)"),
-        flow_runs=reader.formed("FLOW_RUNS_COLLECTION", COLLECTION, "flow_runs"),
+        flow_runs=read_flow_runs(reader),
         log_level=reader.choice("LOG_LEVEL", Severity, Severity.INFO),
         trace_target=_trace_target(reader),
     )
@@ -191,3 +235,8 @@ def read_max_attempts(reader: EnvironmentReader) -> int:
 def topic_path(project: str, topic: str) -> str:
     """The full name of a topic that may be given by its short one."""
     return topic if topic.startswith("projects/") else f"projects/{project}/topics/{topic}"
+
+
+def read_hook_secrets(reader: EnvironmentReader) -> tuple[str, ...]:
+    """The secrets that sign the addresses of hooks, the newest first; none by default."""
+    return tuple(filter(None, reader.formed("WEBHOOK_SECRET", _HOOK_SECRETS, "").split(",")))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from executor.adapters.error_answer import AnsweredWithError, error_object, read_error_object
+
 _MAX_WORD_CHARS = 128
 _MAX_DEPTH = 4
 _MAX_ITEMS = 64
@@ -21,19 +23,36 @@ class EnvelopeBroken(ValueError):
     """The body is not an answer of this API."""
 
 
-def json_object(body: str) -> Mapping[str, Any]:
-    """The JSON object in a body.
+class AnswerTooLong(ValueError):
+    """The body is longer than what is read of an answer."""
+
+
+def json_value(body: str) -> Any:
+    """The JSON value in a body, which may begin with a byte order mark.
 
     Raises:
         EnvelopeBroken: it is something else.
     """
     try:
-        value = json.loads(body)
+        return json.loads(body.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         raise EnvelopeBroken("not JSON") from None
-    if not isinstance(value, dict):
+
+
+def answer_object(body: str) -> Mapping[str, Any]:
+    """The JSON object in the body of a success.
+
+    Raises:
+        AnsweredWithError: it describes an error, as gateways answer.
+        EnvelopeBroken: it is something else.
+    """
+    answer = json_value(body)
+    error = error_object(answer)
+    if error is not None:
+        raise AnsweredWithError(read_error_object(error))
+    if not isinstance(answer, dict):
         raise EnvelopeBroken("not an object")
-    return value
+    return answer
 
 
 def object_or_empty(value: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Cloud Storage behind the ObjectStore port: a blocking client on a bounded thread pool."""
+"""Cloud Storage behind the ObjectStore port: a blocking client on bounded thread pools."""
 
 import asyncio
 import io
@@ -7,27 +7,34 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import requests
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
-from requests.adapters import HTTPAdapter
 
+from executor.adapters.abortable_http import AbortableAdapter, AbortableCall
+from executor.adapters.bounded_http import bounded
+from executor.adapters.storage_errors import failure_of, status_of
+from executor.contract.artifacts import GcsUri
 from executor.ports import (
     ObjectExists,
     ObjectInfo,
     ObjectMissing,
+    ObjectsRefused,
     ObjectsUnavailable,
     ObjectTooLarge,
     StoredObject,
 )
-from shared.domain.artifacts import GcsUri
+from shared.ports import PortFailure
 
 _T = TypeVar("_T")
 #: Parallel requests of one instance; the client's own connection pool would hold 10.
-MAX_PARALLEL = 32
+MAX_PARALLEL_READS = 32
+#: Apart from the reads: however slow these are, a report that was paid for is stored.
+MAX_PARALLEL_UPLOADS = 8
+#: A generation that no object has: generations are times in microseconds
+#: (https://cloud.google.com/storage/docs/metadata#generation-number).
+_NO_GENERATION = 1
 
 
 # The client otherwise starts a thread that asks for the bucket's own metadata.
@@ -46,22 +53,25 @@ class GcsObjects:
     """Implements the ObjectStore port."""
 
     def __init__(self, client: Client) -> None:
-        adapter = HTTPAdapter(pool_connections=MAX_PARALLEL, pool_maxsize=MAX_PARALLEL)
-        client._http.mount("https://", adapter)  # noqa: SLF001 -- no public way to size it
-        client._http.mount("http://", adapter)  # noqa: SLF001
+        parallel = MAX_PARALLEL_READS + MAX_PARALLEL_UPLOADS
+        adapter = AbortableAdapter(pool_connections=parallel, pool_maxsize=parallel)
+        bounded(client._http, adapter)  # noqa: SLF001 -- no public way to set it
         self._client = client
-        self._threads = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="gcs")
+        self._reads = ThreadPoolExecutor(MAX_PARALLEL_READS, thread_name_prefix="gcs")
+        self._uploads = ThreadPoolExecutor(MAX_PARALLEL_UPLOADS, thread_name_prefix="gcs-up")
 
     async def stat(self, uri: GcsUri, *, timeout_seconds: float) -> ObjectInfo | None:
         """One metadata request; see the port."""
-        return await self._call(lambda: self._stat(uri, timeout_seconds), timeout_seconds)
+        return await _call(
+            self._reads, lambda: self._stat(uri, timeout_seconds), timeout_seconds
+        )
 
     async def read(
         self, uri: GcsUri, *, max_bytes: int, timeout_seconds: float
     ) -> StoredObject:
         """One request, whose answer names the generation of its bytes; see the port."""
-        return await self._call(
-            lambda: self._read(uri, max_bytes, timeout_seconds), timeout_seconds
+        return await _call(
+            self._reads, lambda: self._read(uri, max_bytes, timeout_seconds), timeout_seconds
         )
 
     async def create(
@@ -79,21 +89,38 @@ class GcsObjects:
             blob = self._client.bucket(uri.bucket).blob(uri.name)
             blob.metadata = dict(metadata)
             try:
-                blob.upload_from_string(
-                    data,
-                    content_type=content_type,
-                    if_generation_match=0,
-                    timeout=timeout_seconds,
-                    retry=_retry(timeout_seconds),
-                )
-            except (exceptions.PreconditionFailed, exceptions.Forbidden):
-                # An account that may create and not replace is refused an overwrite by IAM,
-                # as 403: the caller looks what stands there.
+                _upload(blob, data, content_type, 0, timeout_seconds)
+            except exceptions.PreconditionFailed:
                 raise ObjectExists from None
-            except exceptions.NotFound as error:
-                raise ObjectsUnavailable(type(error).__name__) from None  # No such bucket.
+            except exceptions.Forbidden as error:
+                # An account that may create and not replace is refused an overwrite by IAM.
+                if self._stands(uri, timeout_seconds):
+                    raise ObjectExists from None
+                raise ObjectsRefused(status_of(error)) from None
 
-        await self._call(create, timeout_seconds)
+        await _call(self._uploads, create, timeout_seconds, missing=_no_bucket)
+
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        """One upload of nothing, whose precondition cannot hold; see the port."""
+
+        def attempt() -> None:
+            blob = self._client.bucket(uri.bucket).blob(uri.name)
+            try:
+                _upload(blob, b"", "application/json", _NO_GENERATION, timeout_seconds)
+            except exceptions.PreconditionFailed:
+                return  # We would have been let in.
+            except exceptions.Forbidden as error:
+                if not self._stands(uri, timeout_seconds):
+                    raise ObjectsRefused(status_of(error)) from None
+
+        await _call(self._uploads, attempt, timeout_seconds, missing=_no_bucket)
+
+    def _stands(self, uri: GcsUri, timeout_seconds: float) -> bool:
+        """Whether an object is seen there; an account that may not look sees none."""
+        try:
+            return self._stat(uri, timeout_seconds) is not None
+        except (exceptions.Forbidden, exceptions.Unauthorized):
+            return False
 
     def _stat(self, uri: GcsUri, timeout_seconds: float) -> ObjectInfo | None:
         blob = self._client.bucket(uri.bucket).get_blob(
@@ -132,22 +159,52 @@ class GcsObjects:
             raise ObjectsUnavailable("replaced while it was read") from None
         return StoredObject(data=data, generation=info.generation)
 
-    async def _call(self, call: Callable[[], _T], timeout_seconds: float) -> _T:
-        loop = asyncio.get_running_loop()
-        try:
-            # A thread cannot be interrupted: at the deadline it is left to its own end.
-            async with asyncio.timeout(timeout_seconds):
-                return await loop.run_in_executor(self._threads, call)
-        except exceptions.NotFound:
-            raise ObjectMissing from None
-        except (
-            TimeoutError,
-            exceptions.GoogleAPICallError,
-            exceptions.RetryError,
-            requests.RequestException,
-            GoogleAuthError,
-        ) as error:
-            raise ObjectsUnavailable(type(error).__name__) from None
+
+def _no_bucket() -> PortFailure:
+    return ObjectsUnavailable("404 Not Found: there is no such bucket")
+
+
+async def _call(
+    threads: ThreadPoolExecutor,
+    work: Callable[[], _T],
+    timeout_seconds: float,
+    *,
+    missing: Callable[[], Exception] = ObjectMissing,
+) -> _T:
+    """Do the work in a thread; no library's exception passes.
+
+    Args:
+        threads: where it is done.
+        work: makes the requests.
+        timeout_seconds: for all of it, the wait for a thread included.
+        missing: what is raised where the server finds nothing.
+    """
+    call = AbortableCall()
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await loop.run_in_executor(threads, call.run, work)
+    except (PortFailure, ObjectExists, ObjectMissing, ObjectTooLarge):
+        raise
+    except exceptions.NotFound:
+        raise missing() from None
+    except Exception as error:  # noqa: BLE001 -- no library's exception passes a port
+        raise failure_of(error) from None
+    finally:
+        # Nobody waits any more: a thread that still works on it is free at once.
+        call.abort()
+
+
+def _upload(
+    blob: Any, data: bytes, content_type: str, generation: int, timeout_seconds: float
+) -> None:
+    blob.upload_from_string(
+        data,
+        content_type=content_type,
+        if_generation_match=generation,
+        timeout=timeout_seconds,
+        retry=_retry(timeout_seconds),
+    )
 
 
 def _download(blob: Any, max_bytes: int, timeout_seconds: float) -> bytes:

@@ -1,48 +1,26 @@
-"""Gemini behind the LanguageModel port; one constructor differs between its two backends."""
+"""Gemini behind the LanguageModel port, by `generateContent`."""
 
 import asyncio
 
-from google.genai import Client, types
-from google.oauth2.credentials import Credentials
+from google.genai import types
 
 from executor.adapters.gemini_answer import parse_answer
 from executor.adapters.gemini_errors import classify
+from executor.adapters.provider_client import ProviderClient, tier_headers, with_fresh_token
+from executor.contract.tiers import ServiceTier
 from executor.ports import ModelAnswer, ModelRequest
-from executor.settings import Backend, GeminiSettings
 from shared.ports import Clock
 
 #: The Developer API refuses a shorter server timeout with 400.
 _MIN_SERVER_TIMEOUT_SECONDS = 10
-_API_VERSION = {Backend.AI_STUDIO: "v1", Backend.VERTEX: "v1beta1"}
-
-
-def make_client(settings: GeminiSettings, project: str) -> Client:
-    """The SDK's client, without its own retries."""
-    http_options = types.HttpOptions(
-        base_url=settings.base_url,
-        api_version=_API_VERSION[settings.backend],
-        retry_options=types.HttpRetryOptions(attempts=1),
-    )
-    if settings.backend is Backend.AI_STUDIO:
-        key = settings.api_key.get_secret_value() if settings.api_key else None
-        return Client(vertexai=False, api_key=key, http_options=http_options)
-    # Another server than Google's gets no real credentials.
-    credentials = None
-    if settings.base_url:
-        credentials = Credentials(token="local")  # type: ignore[no-untyped-call]  # noqa: S106
-    return Client(
-        vertexai=True,
-        project=project,
-        location=settings.location,
-        credentials=credentials,
-        http_options=http_options,
-    )
+#: The tier at which the Developer API served a call.
+_TIER_HEADER = "x-gemini-service-tier"
 
 
 class GeminiModel:
     """Implements the LanguageModel port."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: ProviderClient, clock: Clock) -> None:
         self.client = client
         self._clock = clock
 
@@ -51,8 +29,10 @@ class GeminiModel:
         try:
             # The library's own timeout starts anew with every byte that arrives.
             async with asyncio.timeout(timeout_seconds):
-                body = await self._send(request, timeout_seconds)
-            return parse_answer(body)
+                answer = await with_fresh_token(
+                    self.client, lambda: self._send(request, timeout_seconds)
+                )
+            return parse_answer(answer.body or "", tier=_tier(answer))
         except Exception as failure:  # noqa: BLE001 - the table has a row for each
             # Not chained: its text can quote the request or the answer.
             raise classify(failure, now=self._clock.now()) from None
@@ -61,14 +41,18 @@ class GeminiModel:
         """Close the connections."""
         await self.client.aio.aclose()
 
-    async def _send(self, request: ModelRequest, timeout_seconds: float) -> str:
+    async def _send(self, request: ModelRequest, timeout_seconds: float) -> types.HttpResponse:
         response = await self.client.aio.models.generate_content(
             model=request.profile.model_name,
             contents=_contents(request),
-            config=_config(request, timeout_seconds),
+            config=_config(request, timeout_seconds, vertex=bool(self.client.vertexai)),
         )
-        raw = response.sdk_http_response
-        return (raw and raw.body) or ""
+        return response.sdk_http_response or types.HttpResponse()
+
+
+def _tier(answer: types.HttpResponse) -> str | None:
+    headers = {name.lower(): value for name, value in (answer.headers or {}).items()}
+    return headers.get(_TIER_HEADER)
 
 
 def _contents(request: ModelRequest) -> list[types.Content]:
@@ -94,12 +78,23 @@ def _text(text: str) -> types.Part:
     return types.Part.from_text(text=text)
 
 
-def _config(request: ModelRequest, timeout_seconds: float) -> types.GenerateContentConfig:
-    profile = request.profile
+def _config(
+    request: ModelRequest, timeout_seconds: float, *, vertex: bool
+) -> types.GenerateContentConfig:
+    profile, tier = request.profile, request.service_tier
     thinking = profile.thinking_config
     server_timeout = max(_MIN_SERVER_TIMEOUT_SECONDS, int(timeout_seconds))
     return types.GenerateContentConfig(
-        http_options=types.HttpOptions(headers={"X-Server-Timeout": str(server_timeout)}),
+        http_options=types.HttpOptions(
+            headers={
+                "X-Server-Timeout": str(server_timeout),
+                **tier_headers(tier, vertex=vertex),
+            }
+        ),
+        service_tier=None
+        if vertex or tier is ServiceTier.STANDARD
+        else types.ServiceTier(str(tier)),
+        labels=dict(request.labels) or None,
         system_instruction=request.system_instruction or None,
         temperature=profile.temperature,
         top_p=profile.top_p,
@@ -115,6 +110,8 @@ def _config(request: ModelRequest, timeout_seconds: float) -> types.GenerateCont
             thinking_level=thinking.thinking_level
             and types.ThinkingLevel(str(thinking.thinking_level)),
         ),
+        media_resolution=request.media_resolution
+        and types.MediaResolution(f"MEDIA_RESOLUTION_{request.media_resolution.name}"),
         # On, each makes several paid calls out of one.
         automatic_continuation=False,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),

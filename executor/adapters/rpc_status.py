@@ -1,15 +1,13 @@
-"""What an error answer of a Google API says besides its message: pure.
+"""The details of google.rpc.Status, as far as they are machine words: pure.
 
-The message can quote the request, so it stays here. What is read instead are machine words:
-each is checked against the form it should have. https://google.aip.dev/193
+Each is checked against the form it should have. https://google.aip.dev/193
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-from google.genai import errors
 
 #: No quota of the API lasts longer than a day
 #: (https://ai.google.dev/gemini-api/docs/rate-limits): a step does not wait longer for one.
@@ -21,58 +19,70 @@ _QUOTA = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _FIELD_PATH = re.compile(r"[A-Za-z0-9_.\[\]]{1,128}")
 
 
-def status_name(failure: errors.APIError) -> str:
-    """The HTTP status, and the canonical code's name when there is one."""
-    status = failure.status
-    known = isinstance(status, str) and _WORD.fullmatch(status)
-    return f"{failure.code} {status}" if known else f"{failure.code}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcDetails:
+    """What stands in the details of an error."""
+
+    #: Of google.rpc.ErrorInfo.
+    reasons: Sequence[str] = ()
+    #: The ids of the quotas in google.rpc.QuotaFailure.
+    quotas: Sequence[str] = ()
+    #: One of these quotas is zero: this project may not use the model at all.
+    no_quota: bool = False
+    #: The paths of the fields in google.rpc.BadRequest.
+    fields: Sequence[str] = ()
+    #: The delay in google.rpc.RetryInfo, the longest if there are several; at most a day.
+    delay: timedelta | None = None
 
 
-def reasons(failure: errors.APIError) -> list[str]:
-    """The reasons in google.rpc.ErrorInfo."""
-    return _texts(failure, "reason", _WORD)
+NO_DETAILS = RpcDetails()
 
 
-def quotas(failure: errors.APIError) -> list[str]:
-    """The ids of the quotas in google.rpc.QuotaFailure."""
-    ids = [item.get("quotaId") or item.get("subject") for item in _items(failure, "violations")]
-    return _formed(ids, _QUOTA)
+def read_details(error: Mapping[str, Any]) -> RpcDetails:
+    """The details of an error object; none where it has none."""
+    details = [item for item in _list(error.get("details")) if isinstance(item, Mapping)]
+    violations = list(_items(details, "violations"))
+    wrong = _items(details, "fieldViolations")
+    delays = _formed((detail.get("retryDelay") for detail in details), _DURATION)
+    return RpcDetails(
+        reasons=_formed((detail.get("reason") for detail in details), _WORD),
+        quotas=_formed(
+            (item.get("quotaId") or item.get("subject") for item in violations), _QUOTA
+        ),
+        no_quota=any(map(_is_zero, violations)),
+        fields=_formed((item.get("field") for item in wrong), _FIELD_PATH),
+        delay=_longest(delays),
+    )
 
 
-def wrong_fields(failure: errors.APIError) -> list[str]:
-    """The paths of the fields in google.rpc.BadRequest."""
-    paths = [item.get("field") for item in _items(failure, "fieldViolations")]
-    return _formed(paths, _FIELD_PATH)
-
-
-def asked_delay(failure: errors.APIError) -> timedelta | None:
-    """The delay in google.rpc.RetryInfo, the longest if there are several; at most a day."""
-    delays = _texts(failure, "retryDelay", _DURATION)
+def _longest(delays: Sequence[str]) -> timedelta | None:
     seconds = [float(delay.removesuffix("s")) for delay in delays]
     return min(timedelta(seconds=max(seconds)), LONGEST_DELAY) if seconds else None
 
 
-def _texts(failure: errors.APIError, name: str, form: re.Pattern[str]) -> list[str]:
-    return _formed([detail.get(name) for detail in _details(failure)], form)
+def _is_zero(violation: Mapping[str, Any]) -> bool:
+    """Whether the quota that was met has no room at all.
+
+    `quotaValue` is an int64, which the JSON form of a message leaves out where it is zero
+    (https://protobuf.dev/programming-guides/json/): a violation that is otherwise whole and
+    lacks it says zero.
+    """
+    if "quotaValue" in violation:
+        return str(violation["quotaValue"]) == "0"
+    return "quotaId" in violation and "/" in str(violation.get("quotaMetric"))
 
 
-def _formed(values: list[Any], form: re.Pattern[str]) -> list[str]:
+def _formed(values: Iterator[Any], form: re.Pattern[str]) -> Sequence[str]:
     texts = [value for value in values if isinstance(value, str) and form.fullmatch(value)]
     return texts[:_MAX_ITEMS]
 
 
-def _items(failure: errors.APIError, name: str) -> Iterator[Mapping[str, Any]]:
-    for detail in _details(failure):
-        items = detail.get(name)
-        for item in items if isinstance(items, list) else []:
+def _items(details: Sequence[Mapping[str, Any]], name: str) -> Iterator[Mapping[str, Any]]:
+    for detail in details:
+        for item in _list(detail.get(name)):
             if isinstance(item, Mapping):
                 yield item
 
 
-def _details(failure: errors.APIError) -> Iterator[Mapping[str, Any]]:
-    envelope = failure.details if isinstance(failure.details, Mapping) else {}
-    inner = envelope.get("error")
-    details = inner.get("details") if isinstance(inner, Mapping) else None
-    for detail in details if isinstance(details, list) else []:
-        if isinstance(detail, Mapping):
-            yield detail
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else []

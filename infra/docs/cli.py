@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from infra.docs.markdown import one_line, page, table
 from infra.ops.main import app
+from infra.ops.mcp.tools import commands_of
 
 _PROGRAM = "worker-llm"
 _INTRODUCTION = (
@@ -25,6 +26,7 @@ _EXIT_CODES = {
     "3": "There is no such run, step, report or letter.",
     "4": "`runs watch`: a step failed.",
     "5": "`runs watch`: the time was up.",
+    "6": "`eval watch`: no decision yet.",
     "130": "Interrupted.",
 }
 #: The same for every command of an environment, so said once.
@@ -50,26 +52,15 @@ def cli_page() -> str:
     )
 
 
-def commands_of(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The commands that do something, with their full names."""
-    children = getattr(command, "commands", None)
-    if children is None:
-        yield name, command
-        return
-    for child_name, child in children.items():
-        yield from commands_of(child, f"{name} {child_name}".strip())
-
-
 def _section(name: str, command: Any) -> Iterator[str]:
     names = {option.name for option in command.params}
+    common = set(_COMMON) if names.issuperset(_COMMON) else set()
     arguments = [_spelled(one) for one in command.params if not one.opts[0].startswith("-")]
     usage = " ".join([name, *arguments, "[OPTIONS]"])
     yield f"## {name}"
     yield one_line(command.help)
-    yield f"`{usage}`" + (
-        " and the options of the *environment*." if "project" in names else ""
-    )
-    own = [name for name in names if name not in {*_COMMON, _HELP}]
+    yield f"`{usage}`" + (" and the options of the *environment*." if common else "")
+    own = [name for name in names if name not in {*common, _HELP}]
     rows = list(_options(command, own))
     if rows:
         yield table(("argument or option", "meaning"), rows)

@@ -8,10 +8,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from infra.ops.dead_letter import Verdict
-from infra.ops.diagnosis import Level
-from infra.ops.registry import Standing
-from infra.ops.report_verification import Standing as InputStanding
+from infra.ops.comparison.sequential import Decision
+from infra.ops.dead_letters.letter import Verdict
+from infra.ops.evaluation.findings.verdicts import Judgement
+from infra.ops.registry.documents import Standing
+from infra.ops.reports.verification import InputState
+from infra.ops.runs.diagnosis import Level
+from infra.ops.spend.reconciling import DisagreementKind
+from infra.ops.steps.acts import Note
 from shared.domain.jobs import JobState
 from shared.domain.steps import OperatorMove
 
@@ -66,10 +70,14 @@ _CALL = _object(
     number=_maybe(_INTEGER),
     purpose=_TEXT,
     startedAt=_maybe(_MOMENT),
+    cutOffAt=_maybe(_MOMENT),
     endedAt=_maybe(_MOMENT),
     code=_maybe(_TEXT),
     finishReason=_maybe(_TEXT),
+    model=_maybe(_TEXT),
+    tier=_maybe(_TEXT),
     tokens=_maybe(_INTEGER),
+    costUsd=_maybe(_NUMBER),
 )
 _ATTEMPT = _object(
     number=_maybe(_INTEGER),
@@ -91,7 +99,32 @@ _JOB = _object(
     wakeAt=_maybe(_MOMENT),
     lastCode=_maybe(_TEXT),
     attempts=_list(_ATTEMPT),
-    acts=_list(_object(act=_TEXT, at=_maybe(_MOMENT), reason=_TEXT)),
+    acts=_list(
+        _object(
+            act=_TEXT,
+            at=_maybe(_MOMENT),
+            reason=_TEXT,
+            by=_maybe(_TEXT),
+            via=_maybe(_TEXT),
+            claimId=_maybe(_TEXT),
+        )
+    ),
+    claimNumber=_INTEGER,
+    formerClaims=_list(
+        _object(
+            number=_maybe(_INTEGER),
+            claimId=_maybe(_TEXT),
+            claimedAt=_maybe(_MOMENT),
+            state=_TEXT,
+            code=_maybe(_TEXT),
+            llmCalls=_INTEGER,
+            costUsd=_maybe(_NUMBER),
+            attempts=_list(_ATTEMPT),
+        )
+    ),
+    acknowledged=_FLAG,
+    refusals=_INTEGER,
+    patienceUntil=_maybe(_TEXT),
 )
 #: Statuses are as stored, also where no contract has them.
 _STEP = _object(
@@ -123,6 +156,18 @@ _RUN = _object(
     costUsd=_maybe(_NUMBER),
     error=_maybe(_ERROR),
     finding=_maybe(_FINDING),
+)
+_VERDICT = _object(
+    candidate=_TEXT,
+    measure=_TEXT,
+    finding=_one_of(Judgement),
+    baseline=_NUMBER,
+    value=_NUMBER,
+    difference=_NUMBER,
+    low=_NUMBER,
+    high=_NUMBER,
+    cases=_INTEGER,
+    neededCases=_maybe(_INTEGER),
 )
 _LETTER = _object(
     messageId=_TEXT,
@@ -162,7 +207,43 @@ _REPORT: Shape = {
     "properties": {"metadata": {"type": "object"}, "output": {"type": "object"}},
     "required": ["metadata", "output"],
 }
-_ACT = _object(runId=_TEXT, stepId=_TEXT, act=_one_of(OperatorMove), at=_MOMENT)
+_CALLS_FORECAST = _object(atLeast=_INTEGER, atMost=_INTEGER)
+_ACT = _object(
+    environment=_TEXT,
+    runId=_TEXT,
+    stepId=_TEXT,
+    act=_one_of([*OperatorMove, *Note]),
+    at=_MOMENT,
+    by=_TEXT,
+    reason=_TEXT,
+    claimId=_maybe(_TEXT),
+    paidModelCalls=_CALLS_FORECAST,
+    dryRun=_FLAG,
+)
+_BULK = _object(
+    environment=_TEXT,
+    act=_one_of(OperatorMove),
+    by=_TEXT,
+    reason=_TEXT,
+    paidModelCalls=_CALLS_FORECAST,
+    dryRun=_FLAG,
+    steps=_list(
+        _object(
+            runId=_TEXT,
+            stepId=_TEXT,
+            claimId=_maybe(_TEXT),
+            code=_maybe(_TEXT),
+            refused=_maybe(_TEXT),
+        )
+    ),
+)
+_CAUSE = _object(
+    code=_TEXT,
+    message=_TEXT,
+    reason=_TEXT,
+    remedy=_TEXT,
+    steps=_list(_object(runId=_TEXT, stepId=_maybe(_TEXT))),
+)
 _PUBLISHED = _object(
     published=_list(_TEXT), unchanged=_list(_TEXT), different=_map(_maybe(_TEXT))
 )
@@ -171,17 +252,27 @@ _DIFFERENCES = _object(
         _object(id=_TEXT, standing=_one_of(Standing), against=_maybe(_TEXT), diff=_TEXT)
     )
 )
-_ENTRIES = _list(_object(id=_TEXT, sha256=_TEXT, bytes=_INTEGER))
-_INPUT = _object(name=_TEXT, place=_TEXT, standing=_one_of(InputStanding))
+_ENTRIES = _list(_object(id=_TEXT, sha256=_TEXT, bytes=_INTEGER, evaluation=_maybe(_SHA256)))
+_SHOWN_ENTRY = _object(
+    id=_TEXT,
+    sha256=_TEXT,
+    bytes=_INTEGER,
+    document={"type": "object"},
+    versions=_list(_TEXT),
+    usedBy=_list(_object(runId=_TEXT, stepId=_TEXT)),
+    lookedAt=_INTEGER,
+)
+_INPUT = _object(name=_TEXT, place=_TEXT, standing=_one_of(InputState))
 _REPLAY = _object(
     dryRun=_FLAG,
     counts=_object(**{str(verdict): _INTEGER for verdict in Verdict}),
-    paidModelCalls=_object(atLeast=_INTEGER, atMost=_INTEGER),
+    paidModelCalls=_CALLS_FORECAST,
     letters=_list(_with(_LETTER, verdict=_one_of(Verdict), why=_TEXT)),
 )
 
 #: Commands that print one object a line, each of the shape.
 PER_LINE = frozenset({"runs watch", "steps logs"})
+
 SHAPES: Mapping[str, Shape] = {
     "bundle": _object(path=_TEXT, files=_INTEGER, sha256=_SHA256),
     "console": _object(environment=_TEXT, url=_TEXT),
@@ -204,6 +295,21 @@ SHAPES: Mapping[str, Shape] = {
     "prompts diff": _DIFFERENCES,
     "prompts list": _object(prompts=_ENTRIES),
     "prompts publish": _PUBLISHED,
+    "prompts show": _SHOWN_ENTRY,
+    "report compare": _object(
+        a=_TEXT,
+        b=_TEXT,
+        fields=_list(
+            _object(
+                path=_TEXT,
+                a=_maybe(_TEXT),
+                b=_maybe(_TEXT),
+                difference=_maybe(_TEXT),
+                changed=_FLAG,
+            )
+        ),
+    ),
+    "report export": _object(path=_TEXT, bytes=_INTEGER, report=_TEXT),
     # The artifact itself; docs/reference/contracts/report.schema.json describes it.
     "report show": _REPORT,
     "report verify": _object(
@@ -213,6 +319,26 @@ SHAPES: Mapping[str, Shape] = {
         recomputedDigest=_maybe(_TEXT),
         inputs=_list(_INPUT),
     ),
+    "eval run": _object(
+        digest=_SHA256,
+        results=_TEXT,
+        page=_TEXT,
+        cases=_INTEGER,
+        excluded=_map(_TEXT),
+        unanswered=_INTEGER,
+        asked=_INTEGER,
+        ceilingReached=_FLAG,
+        failed=_FLAG,
+        verdicts=_list(_VERDICT),
+    ),
+    "eval watch": _object(
+        decision=_one_of(Decision),
+        control=_object(good=_INTEGER, ended=_INTEGER),
+        canary=_object(good=_INTEGER, ended=_INTEGER),
+        low=_NUMBER,
+        high=_NUMBER,
+    ),
+    "samples": _object(folder=_TEXT, runs=_INTEGER),
     "run": _object(
         steps=_list(
             _object(
@@ -220,10 +346,29 @@ SHAPES: Mapping[str, Shape] = {
                 status=_TEXT,
                 report=_maybe(_TEXT),
                 error=_maybe({"type": "object"}),
+                reused=_FLAG,
+                repaired=_FLAG,
+                calls=_INTEGER,
+                tokensIn=_maybe(_INTEGER),
+                tokensOut=_maybe(_INTEGER),
+                costUsd=_maybe(_NUMBER),
+                latencyMs=_maybe(_INTEGER),
             )
         )
     ),
-    "runs list": _object(runs=_list(_RUN)),
+    "runs attention": _object(
+        total=_INTEGER, acknowledged=_INTEGER, cut=_list(_TEXT), causes=_list(_CAUSE)
+    ),
+    "runs list": _object(
+        runs=_list(_RUN), next=_maybe(_TEXT), lookedAt=_INTEGER, backTo=_maybe(_MOMENT)
+    ),
+    "runs export": _object(folder=_TEXT, files=_list(_TEXT), missing=_list(_TEXT)),
+    "runs submit": _object(
+        submitted=_maybe(
+            _object(environment=_TEXT, runId=_TEXT, paidModelCalls=_CALLS_FORECAST)
+        ),
+        faults=_list(_object(line=_INTEGER, path=_TEXT, message=_TEXT)),
+    ),
     "runs show": _with(_RUN, steps=_list(_STEP)),
     "runs watch": _STEP,
     "schemas diff": _DIFFERENCES,
@@ -232,13 +377,36 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "schemas list": _object(schemas=_ENTRIES),
     "schemas publish": _PUBLISHED,
+    "schemas show": _SHOWN_ENTRY,
+    "spend reconcile": _object(
+        lines=_INTEGER,
+        otherLines=_INTEGER,
+        calls=_INTEGER,
+        unreadableRecords=_INTEGER,
+        billed=_TEXT,
+        findings=_list(
+            _object(
+                kind=_one_of(DisagreementKind),
+                run=_TEXT,
+                step=_TEXT,
+                claim=_TEXT,
+                call=_maybe(_TEXT),
+                line=_maybe(_INTEGER),
+                cost=_maybe(_TEXT),
+                says=_maybe(_TEXT),
+            )
+        ),
+    ),
     "smoke": _object(
         model=_TEXT, runs=_object(positive=_TEXT, negative=_TEXT), problems=_list(_TEXT)
     ),
+    "steps acknowledge": _ACT,
     "steps cancel": _ACT,
     # As the functions logged them; docs/reference/log-events.md has the fields.
     "steps logs": _LOG_ENTRY,
+    "steps cancel-all": _BULK,
     "steps rerun": _ACT,
+    "steps rerun-all": _BULK,
     "steps show": _with(_STEP, runId=_TEXT),
     "up": _UP,
 }

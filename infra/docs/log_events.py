@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.docs.markdown import page, table
-from infra.local.bundle import REPOSITORY
-from shared.events import MAX_ARRAY_ITEMS, MAX_STRING_CHARS, UNCUT_FIELD, Event
+from infra.local.processes.bundle import REPOSITORY
+from shared.log import MAX_ARRAY_ITEMS, MAX_STRING_CHARS, UNCUT_FIELD, LogEvent
 
 _LEVELS = ("debug", "info", "warning", "error")
 _STAGES = ("dispatcher", "executor")
@@ -34,7 +34,7 @@ def log_events_page() -> str:
         "The names are stable. The fields below are those of the event itself.",
         table(
             ["event", "component", "severity", "fields"],
-            [_row(event, found[event.name]) for event in Event],
+            [_row(event, found[event.name]) for event in LogEvent],
         ),
         "## Gates",
         "Enforced by the logger, at every depth, whatever its callers do. An entry with a key"
@@ -46,7 +46,7 @@ def log_events_page() -> str:
     )
 
 
-def _row(event: Event, uses: _Uses) -> tuple[str, ...]:
+def _row(event: LogEvent, uses: _Uses) -> tuple[str, ...]:
     order = [level.upper() for level in _LEVELS if level in uses.severities]
     return (
         f"`{event}`",
@@ -64,7 +64,7 @@ def _found() -> dict[str, _Uses]:
                 found[name].components.add(stage)
                 found[name].severities |= {level} if level else set()
                 found[name].fields |= fields
-    rejected = found[Event.LOG_ENTRY_REJECTED.name]
+    rejected = found[LogEvent.LOG_ENTRY_REJECTED.name]
     rejected.components |= set(_STAGES)
     rejected.severities.add("error")
     rejected.fields |= {"rejectedEvent", "path"}
@@ -85,4 +85,4 @@ def _events_in(path: Path) -> Iterator[tuple[str, str, set[str]]]:
 
 
 def _is_event(node: ast.Attribute) -> bool:
-    return isinstance(node.value, ast.Name) and node.value.id == "Event"
+    return isinstance(node.value, ast.Name) and node.value.id == "LogEvent"

@@ -1,8 +1,8 @@
 """Stages the documentation for the site: `python -m infra.docs.site FOLDER`.
 
-The pages link to files of the repository, for whoever reads them there. The site is a folder
-of its own, so what is linked comes along: other pages as pages, sources as they are. A link
-that leads nowhere stops the build.
+The pages link to files of the repository, for readers on the repository's host. The site is a
+folder of its own, so what is linked comes along: other pages as pages, sources as they are. A
+link that leads nowhere stops the build.
 """
 
 import json
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 
 _DOCS = REPOSITORY / "docs"
 #: Pages that stand beside the docs in the repository.
-_BESIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+_BESIDE = ("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "CHANGELOG.md")
 _LINK = re.compile(r"(?P<text>\[[^\]]*\])\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```|~~~)")
 _SOURCES = "source"

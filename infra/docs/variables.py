@@ -37,8 +37,17 @@ _MEANINGS = {
     "GEMINI_BACKGROUND_TIMEOUT_SECONDS": "How long a call may be at work in the background.",
     "GEMINI_BASE_URL": "Another server that speaks the same protocol, such as the"
     " local stand-in.",
+    "GEMINI_LIMITS": "What the provider takes in a minute, as JSON by model, such as"
+    ' `{"gemini-x": {"requests": 30, "tokens": 1000000}}`. A model without limits here is'
+    " learned about from refusals.",
     "GEMINI_LOCATION": "Location of the Vertex endpoint.",
-    "GEMINI_TIMEOUT_SECONDS": "The longest model call, by the wall clock.",
+    "GEMINI_MEDIA_RESOLUTION": "How closely models look at chart images, where a step's profile"
+    " does not say: `low`, `medium` or `high`. Empty leaves it to the provider.",
+    "GEMINI_SERVICE_TIERS": "Service tiers at which calls may be asked for, from the cheapest"
+    " to the dearest, such as `flex,standard`: `deferred` (Vertex), `flex`, `standard`,"
+    " `priority`. See [Pay half](../how-to/pay-half.md).",
+    "GEMINI_TIMEOUT_SECONDS": "The longest model call that is waited for, by the wall clock;"
+    " in the background nobody waits.",
     "INVOCATION_TIMEOUT_SECONDS": "The longest invocation; at least the model call and the"
     " finalize budget together.",
     "JOBS_TOPIC": "Topic of the jobs; short or full name.",
@@ -58,13 +67,30 @@ _MEANINGS = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "The same, as the whole URL.",
     "MAX_TOTAL_IMAGE_BYTES": "Size of all chart images of one step.",
     "MAX_TOTAL_JSON_BYTES": "Size of all JSON sources of one step.",
-    "MODEL_PRICES": "What tokens cost, by model and first day; see `executor/prices.py`.",
+    "MODEL_PRICES": "What tokens cost, by model and first day;"
+    " see `executor/billing/prices.py`.",
     "QUEUED_SECONDS": "How long a job may wait for an executor before the sweep publishes it"
     " again.",
+    "REFUSAL_PATIENCE_SECONDS": "How long a step waits for room at the provider, from its"
+    " claim, unless it has an `inputs.llm.dueAt`.",
     "SCHEMA_HASH_POLICY": "What to do when a schema's stored hash is not the recomputed one.",
     "SWEEP_BUDGET_SECONDS": "After so long a sweep begins no further page.",
     "SWEEP_MAX_PAGES": "Pages of jobs, and again of runs, in one sweep.",
+    "SWEEP_PACING_SECONDS": "For so long each sweep lets waiting jobs through to the provider,"
+    " if any wait; about the time between two sweeps.",
     "SWEEP_PAGE_SIZE": "Jobs or runs read at once in a sweep.",
+    "WEBHOOK_SECRET": "What signs the addresses of hooks: secrets of at least 32 characters,"
+    " separated by commas, the newest first. The function `notify` takes hooks signed by any of"
+    " them, the executor signs by the first.",
+    "WEBHOOK_SIGNING_KEYS": "What the function `notify` checks the provider's own signatures"
+    " by: keys of [Standard Webhooks](https://www.standardwebhooks.com), separated by commas,"
+    " each a secret (`whsec_…`, scheme `v1`) or a public key (`whpk_…`, scheme `v1a`, Ed25519)."
+    " Empty: they are not asked for.",
+    "WEBHOOK_WAIT_SECONDS": "How long a job waits for the hook of a call that was begun by a"
+    " process which died before it had recorded the call's id; then the call is made again, or"
+    " the step ends, as `CALL_POLICY` says.",
+    "WEBHOOK_URL": "The address of the function `notify`, where the provider announces that a"
+    " call in the background has ended. Without it, nothing is announced.",
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from infra.local.environment import LocalEnvironment
+from infra.local.plan import LocalEnvironment
 from infra.local.scenario.model import Expectation, Scenario
 from infra.local.state_file import Backend
 from shared.domain.documents import Create, DocumentRef

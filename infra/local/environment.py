@@ -7,68 +7,35 @@ from the very bundles that would be deployed. Without, the same code runs embedd
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.local.bundle import REPOSITORY
+from infra.failures import CannotBeDone
 from infra.local.embedded.environment import EmbeddedEnvironment
-from infra.local.emulator_clients import FIRESTORE_VARIABLE, firestore_client
-from infra.local.emulator_events import create_app as create_events_app
-from infra.local.emulator_events import register_trigger
-from infra.local.emulator_servers import RunningEmulators, running_emulators
-from infra.local.emulators import Found, find_emulators
-from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
-from infra.local.local_functions import (
+from infra.local.emulated import emulated
+from infra.local.emulators.clients import FIRESTORE_VARIABLE
+from infra.local.emulators.finding import Found, find_emulators
+from infra.local.overrides import EnvironmentOverrides
+from infra.local.plan import FIRESTORE, PUBSUB, EnvironmentPlan, LocalEnvironment
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ChildProcess, ProcessFailed
+from infra.local.processes.functions import (
     BUCKET,
-    Function,
-    LocalAddresses,
     function_environ,
-    process_environ,
-    start_function,
 )
-from infra.local.objects import ObjectFolder
-from infra.local.ports import LOOPBACK
-from infra.local.processes import ChildProcess, ProcessFailed
-from infra.local.pubsub_setup import create_topics
-from infra.local.relay import Relay
-from infra.local.scheduler import post, scheduled
-from infra.local.serve import serve
-from infra.local.state_file import Backend, EnvironmentState, claimed, publish_state
-from infra.local.storage import create_app as create_storage_app
-from infra.local.tuning import Instruments, Tuning
-from shared.adapters.firestore import FirestoreDocuments
-from shared.ports import DocumentStore
+from infra.local.serving.asgi import serve
+from infra.local.state_file import EnvironmentState, claimed, publish_state
+from infra.local.storage.objects import ObjectFolder
 
 _START_AGAIN_SECONDS = 0.2
-_FIRESTORE, _PUBSUB = "Firestore emulator", "Pub/Sub emulator"
 
 
-class EmulatorsMissing(Exception):
+class EmulatorsMissing(CannotBeDone):
     """The emulators were asked for and cannot be used; the message says why and the remedy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalEnvironment:
-    """A running local environment; all of it ends with the block that yielded it."""
-
-    backend: Backend
-    project: str
-    bucket: str
-    documents: DocumentStore
-    objects: ObjectFolder
-    log_folder: Path
-    #: Name of each part -> where it answers.
-    addresses: Mapping[str, str]
-    processes: Sequence[ChildProcess]
-    #: The worker's calls to the document store so far.
-    firestore_calls: Callable[[], int]
-    #: None where there are no emulators.
-    instruments: Instruments | None = None
-
-
-_AS_A_USER = Tuning()
+_AS_A_USER = EnvironmentOverrides()
 
 
 @asynccontextmanager
@@ -80,7 +47,7 @@ async def local_environment(
     environ: Mapping[str, str] = os.environ,
     gemini_url: str | None = None,
     sources: Path = REPOSITORY,
-    tuning: Tuning = _AS_A_USER,
+    tuning: EnvironmentOverrides = _AS_A_USER,
 ) -> AsyncIterator[LocalEnvironment]:
     """Run the local environment, ready, below `data_dir` for as long as the block lasts.
 
@@ -103,10 +70,10 @@ async def local_environment(
         log_folder = data_dir / "logs"
         log_folder.mkdir(parents=True, exist_ok=True)
         model = gemini_url or await _gemini_stand_in(stack)
-        site = _Site(
+        plan = EnvironmentPlan(
             stack, project, folder, data_dir, sources, log_folder, environ, model, tuning
         )
-        running = await (_embedded(site) if found is None else _emulated(site, found))
+        running = await (_embedded(plan) if found is None else emulated(plan, found))
         publish_state(data_dir, _state(running))
         async with _watched(running, restarts=tuning.restarts):
             yield running
@@ -121,23 +88,10 @@ def _state(running: LocalEnvironment) -> EnvironmentState:
         bucket=running.bucket,
         object_folder=running.objects.root,
         log_folder=running.log_folder,
-        firestore_host=urls.pop(_FIRESTORE, None),
-        pubsub_host=urls.pop(_PUBSUB, None),
+        firestore_host=urls.pop(FIRESTORE, None),
+        pubsub_host=urls.pop(PUBSUB, None),
         urls=urls,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    stack: AsyncExitStack
-    project: str
-    folder: ObjectFolder
-    data_dir: Path
-    sources: Path
-    log_folder: Path
-    environ: Mapping[str, str]
-    gemini_url: str
-    tuning: Tuning
 
 
 def _choose(
@@ -161,140 +115,31 @@ def _choose(
 
 
 async def _gemini_stand_in(stack: AsyncExitStack) -> str:
-    # Late: whoever brings another model does not load it.
+    # Loaded here: a caller with another model does not need it.
     from infra.local.gemini import create_app  # noqa: PLC0415
 
     return await stack.enter_async_context(serve(create_app(), name="Gemini stand-in"))
 
 
-async def _embedded(site: _Site) -> LocalEnvironment:
-    log = site.stack.enter_context((site.log_folder / "worker.log").open("w"))
+async def _embedded(plan: EnvironmentPlan) -> LocalEnvironment:
+    log = plan.stack.enter_context((plan.log_folder / "worker.log").open("w"))
     environment = EmbeddedEnvironment(
-        environ={**function_environ(site.project, site.gemini_url), **site.tuning.settings},
-        folder=site.folder,
+        environ={**function_environ(plan.project, plan.gemini_url), **plan.tuning.settings},
+        folder=plan.folder,
         log_stream=log,
     )
-    await site.stack.enter_async_context(environment)
+    await plan.stack.enter_async_context(environment)
     return LocalEnvironment(
         backend="embedded",
-        project=site.project,
+        project=plan.project,
         bucket=BUCKET,
         documents=environment.documents,
-        objects=site.folder,
-        log_folder=site.log_folder,
-        addresses={"Gemini stand-in": site.gemini_url},
+        objects=plan.folder,
+        log_folder=plan.log_folder,
+        addresses={"Gemini stand-in": plan.gemini_url},
         processes=(),
         firestore_calls=lambda: environment.worker_documents.calls,
     )
-
-
-async def _emulated(site: _Site, found: Found) -> LocalEnvironment:
-    _empty_logs(site.log_folder)
-    enter = site.stack.enter_async_context
-    storage = site.tuning.storage_wrapper(create_storage_app(site.folder))
-    storage_url = await enter(serve(storage, name="storage server"))
-    # Its target is known once the dispatcher runs; before the trigger nothing arrives.
-    relay = await enter(Relay(f"http://{LOOPBACK}:0"))
-    emulators = await _emulators(site, found, relay)
-    # The sweep goes past a proxy: what it reads is its own cost, not that of a step.
-    proxies = {
-        name: await enter(firestore_proxy(emulators.firestore_host))
-        for name in ("dispatcher", "executor")
-    }
-    addresses = LocalAddresses(
-        firestore_host=emulators.firestore_host,
-        pubsub_host=emulators.pubsub_host,
-        storage_url=storage_url,
-        gemini_url=site.gemini_url,
-    )
-    functions, urls = await _functions(site, addresses, proxies)
-    relay.target_url = urls["dispatcher"]
-    push_url = await _deliver(site, addresses, urls)
-    instruments = Instruments(
-        relay=relay, firestore=proxies, emulators=emulators.processes, functions=functions
-    )
-    client = firestore_client(emulators.firestore_host, site.project)
-    site.stack.callback(client.close)
-    return LocalEnvironment(
-        backend="emulators",
-        project=site.project,
-        bucket=BUCKET,
-        documents=FirestoreDocuments(client),
-        objects=site.folder,
-        log_folder=site.log_folder,
-        addresses={
-            _FIRESTORE: emulators.firestore_host,
-            _PUBSUB: emulators.pubsub_host,
-            "storage server": storage_url,
-            "Gemini stand-in": site.gemini_url,
-            **urls,
-            "pushes": push_url,
-        },
-        processes=(*emulators.processes, *functions.values()),
-        firestore_calls=lambda: instruments.firestore_calls,
-        instruments=instruments,
-    )
-
-
-async def _emulators(site: _Site, found: Found, relay: Relay) -> RunningEmulators:
-    """The emulators, the Firestore one with its events going to the relay."""
-    events_app = create_events_app(relay, project=site.project)
-    enter = site.stack.enter_async_context
-    events_url = await enter(serve(events_app, name="event server"))
-    return await enter(
-        running_emulators(
-            found,
-            log_folder=site.log_folder,
-            environ=site.environ,
-            events_address=events_url.removeprefix("http://"),
-        )
-    )
-
-
-async def _functions(
-    site: _Site, addresses: LocalAddresses, proxies: Mapping[str, FirestoreProxy]
-) -> tuple[dict[str, ChildProcess], dict[str, str]]:
-    """The functions' processes and URLs, by their names."""
-    hosts = {name: proxy.address for name, proxy in proxies.items()}
-    names: tuple[Function, ...] = ("dispatcher", "executor", "sweep")
-    started = {name: await _function(site, name, addresses, hosts) for name in names}
-    children = {str(name): child for name, (child, _) in started.items()}
-    return children, {str(name): url for name, (_, url) in started.items()}
-
-
-async def _deliver(site: _Site, addresses: LocalAddresses, urls: Mapping[str, str]) -> str:
-    """Have jobs pushed, events sent and sweeps called; where the pushes go."""
-    enter, tuning = site.stack.enter_async_context, site.tuning
-    executor_url, sweep_url = urls["executor"], urls["sweep"]
-    push_url = executor_url
-    if tuning.push_detour:
-        push_url = await enter(tuning.push_detour(executor_url))
-    await create_topics(
-        addresses.pubsub_host,
-        site.project,
-        push_url=push_url,
-        ack_deadline_seconds=tuning.ack_deadline_seconds,
-    )
-    await register_trigger(addresses.firestore_host, site.project)
-    await enter(scheduled(lambda: post(sweep_url), every_seconds=tuning.sweep_every_seconds))
-    return push_url
-
-
-async def _function(
-    site: _Site, function: Function, addresses: LocalAddresses, hosts: Mapping[str, str]
-) -> tuple[ChildProcess, str]:
-    firestore_host = hosts.get(function, addresses.firestore_host)
-    reached = replace(addresses, firestore_host=firestore_host)
-    environ = process_environ(site.environ, site.project, reached)
-    child, url = await start_function(
-        function,
-        environ={**environ, **site.tuning.settings},
-        sources=site.sources,
-        bundles=site.data_dir / "bundles",
-        log_folder=site.log_folder,
-    )
-    site.stack.push_async_callback(child.stop)
-    return child, url
 
 
 @asynccontextmanager
@@ -338,8 +183,3 @@ async def _restart(child: ChildProcess) -> None:
             await asyncio.sleep(_START_AGAIN_SECONDS)
         else:
             return
-
-
-def _empty_logs(folder: Path) -> None:
-    for log in folder.glob("*.log"):
-        log.unlink()

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from infra.failures import CannotBeDone
+
 Backend: TypeAlias = Literal["emulators", "embedded"]
 
 _STATE = "environment.json"
 _LOCK = "environment.lock"
 
 
-class AlreadyUp(Exception):
+class AlreadyUp(CannotBeDone):
     """Another environment runs in this folder; the message says which, and what to do."""
 
 

@@ -5,31 +5,56 @@ lost, a hidden second try fails its precondition and looks like a loss. The call
 back instead. Reads are safe to repeat and are retried here, within their timeout.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
-from google.api_core import exceptions, retry_async
+from google.api_core import exceptions
 from google.cloud.firestore_v1.async_client import AsyncClient
-from google.cloud.firestore_v1.async_query import AsyncQuery
-from google.cloud.firestore_v1.base_query import FieldFilter
 from google.cloud.firestore_v1.services.firestore import FirestoreAsyncClient
 from google.cloud.firestore_v1.types import (
     BatchGetDocumentsRequest,
+    BatchGetDocumentsResponse,
     CommitRequest,
     CommitResponse,
+    RunAggregationQueryRequest,
+    RunAggregationQueryResponse,
+    RunQueryRequest,
+    RunQueryResponse,
+    StructuredAggregationQuery,
+    StructuredQuery,
 )
 
-from shared.adapters.firestore_values import found_snapshot, write_message
+from shared.adapters.firestore_values import (
+    document_snapshot,
+    found_snapshot,
+    plain_fields,
+    value_message,
+    write_message,
+)
+from shared.adapters.google_errors import asked, status_of
+from shared.computing import computed
 from shared.domain.documents import DocumentRef, Snapshot, Version, Write
 from shared.domain.flow_run import RunStatus
 from shared.domain.job_documents import COLLECTION as JOBS
-from shared.ports import Conflict, StoreUnavailable
+from shared.domain.job_documents import QUEUE, SHARD, SHARDS
+from shared.domain.run_fields import deciding_fields
+from shared.ports import Conflict, StoreRefused, StoreUnavailable
 
 _T = TypeVar("_T")
 _ID = "__name__"
 _CommitRequest = CommitRequest.pb()
 _BatchGetDocumentsRequest = BatchGetDocumentsRequest.pb()
+_RunQueryRequest = RunQueryRequest.pb()
+_RunAggregationQueryRequest = RunAggregationQueryRequest.pb()
+_Filter = StructuredQuery.FieldFilter.Operator
+_COUNT = "count"
+#: It takes over a second to decode a mebibyte of the smallest values, and a few milliseconds
+#: to decode so much.
+_LARGE_BYTES = 32_768
+#: Nobody waits for the exact number of more.
+MOST_COUNTED = 100_000
 #: The service answered, and nothing was written.
 _CONFLICTS = (
     exceptions.FailedPrecondition,
@@ -37,22 +62,33 @@ _CONFLICTS = (
     exceptions.NotFound,
     exceptions.Aborted,
 )
-_TRANSIENT = retry_async.if_exception_type(
-    exceptions.ServiceUnavailable,
-    exceptions.InternalServerError,
-    exceptions.DeadlineExceeded,
-    exceptions.Aborted,
-)
+
+
+class _Database:
+    """One database, as the calls name it. Make it inside the event loop that uses it."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        # Public are only layers that cost more than the calls beneath them.
+        self.name = client._database_string  # noqa: SLF001
+        self.metadata = client._rpc_metadata  # noqa: SLF001
+
+    @property
+    def api(self) -> FirestoreAsyncClient:
+        """Made at the first use, with the channel's settings and the emulator's address."""
+        api: FirestoreAsyncClient = self._client._firestore_api  # noqa: SLF001
+        return api
+
+    def path(self, ref: DocumentRef) -> str:
+        """The document's full resource name."""
+        return f"{self.name}/documents/{ref.collection}/{ref.document_id}"
 
 
 class FirestoreDocuments:
     """Implements the DocumentStore port. Make it inside the event loop that uses it."""
 
     def __init__(self, client: AsyncClient) -> None:
-        self._client = client
-        # Public are only layers that cost more than the calls beneath them.
-        self._database = client._database_string  # noqa: SLF001
-        self._metadata = client._rpc_metadata  # noqa: SLF001
+        self._database = _Database(client)
 
     async def read(
         self, refs: Sequence[DocumentRef], *, timeout_seconds: float
@@ -63,87 +99,240 @@ class FirestoreDocuments:
 
     async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
         """One Commit call; see the port."""
-        messages = [write_message(write, self._path(write.ref)) for write in writes]
-        request = _CommitRequest(database=self._database, writes=messages)
-        try:
-            response = await self._api.commit(
-                CommitRequest.wrap(request),
-                retry=None,
-                timeout=timeout_seconds,
-                metadata=self._metadata,
-            )
-        except _CONFLICTS as error:
-            raise Conflict(_name(error)) from None
-        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-            raise StoreUnavailable(_name(error)) from None
-        results = CommitResponse.pb(response).write_results
-        return Version(max(result.update_time.ToNanoseconds() for result in results))
+        database = self._database
+        request = _commit_request(database, writes)
+
+        async def commit() -> Version:
+            try:
+                response = await database.api.commit(
+                    CommitRequest.wrap(request),
+                    retry=None,
+                    timeout=timeout_seconds,
+                    metadata=database.metadata,
+                )
+            except _CONFLICTS as error:
+                raise Conflict(status_of(error)) from None
+            results = CommitResponse.pb(response).write_results
+            return Version(max(result.update_time.ToNanoseconds() for result in results))
+
+        return await asked(
+            commit, timeout_seconds, unavailable=StoreUnavailable, refused=StoreRefused
+        )
 
     async def _read_once(
         self, refs: Sequence[DocumentRef], timeout_seconds: float
     ) -> dict[DocumentRef, Snapshot]:
-        names = [self._path(ref) for ref in dict.fromkeys(refs)]
-        request = _BatchGetDocumentsRequest(database=self._database, documents=names)
-        responses = await self._api.batch_get_documents(
+        database = self._database
+        names = [database.path(ref) for ref in dict.fromkeys(refs)]
+        request = _BatchGetDocumentsRequest(database=database.name, documents=names)
+        responses = await database.api.batch_get_documents(
             BatchGetDocumentsRequest.wrap(request),
             retry=None,
             timeout=timeout_seconds,
-            metadata=self._metadata,
+            metadata=database.metadata,
         )
-        snapshots = [found_snapshot(response) async for response in responses]
+        snapshots = [await _found(response) async for response in responses]
         return {snapshot.ref: snapshot for snapshot in snapshots if snapshot is not None}
 
-    @property
-    def _api(self) -> FirestoreAsyncClient:
-        # Made at the first use, with the channel's settings and the emulator's address.
-        api: FirestoreAsyncClient = self._client._firestore_api  # noqa: SLF001
-        return api
 
-    def _path(self, ref: DocumentRef) -> str:
-        return f"{self._database}/documents/{ref.collection}/{ref.document_id}"
+def _commit_request(database: _Database, writes: Sequence[Write]) -> Any:
+    """The request.
+
+    Raises:
+        StoreRefused: a value has a form that no document can hold.
+    """
+    try:
+        messages = [write_message(write, database.path(write.ref)) for write in writes]
+    except (TypeError, ValueError, OverflowError) as error:
+        text = f"INVALID_ARGUMENT: a value that no document can hold ({type(error).__name__})"
+        raise StoreRefused(text, unfit=True) from None
+    return _CommitRequest(database=database.name, writes=messages)
 
 
 class FirestoreUnfinishedWork:
     """Implements the UnfinishedWork port. Make it inside the event loop that uses it.
 
-    Both queries are served by the indexes that Firestore keeps of every single field
-    (https://cloud.google.com/firestore/docs/query-data/index-overview): no composite index
-    is needed.
+    Due jobs have a composite index; the other queries are served by the indexes that
+    Firestore keeps of single fields
+    (https://cloud.google.com/firestore/docs/query-data/index-overview).
     """
 
     def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+        self._database = _Database(client)
+        self._queries = FirestoreQueries(client)
 
     async def due_jobs(
-        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+        self,
+        now: datetime,
+        *,
+        after: Snapshot | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """One RunQuery call; see the port."""
-        jobs = self._client.collection(JOBS)
-        query = jobs.where(filter=FieldFilter("wakeAt", "<=", now)).order_by("wakeAt")
-        query = query.order_by(_ID)
+        query = _query(JOBS, ["wakeAt", _ID], limit)
+        conditions = query.where.composite_filter
+        conditions.op = StructuredQuery.CompositeFilter.Operator.AND
+        every = conditions.filters.add().field_filter
+        _condition(every, SHARD, _Filter.IN, list(range(SHARDS)))
+        due = conditions.filters.add().field_filter
+        _condition(due, "wakeAt", _Filter.LESS_THAN_OR_EQUAL, now)
         if after is not None:
-            last = jobs.document(after.ref.document_id)
-            query = query.start_after({"wakeAt": after.data["wakeAt"], _ID: last})
-        return await _run(query.limit(limit), timeout_seconds)
+            ref = DocumentRef(JOBS, after.ref.document_id)
+            _start_after(query, after.data["wakeAt"], self._database.path(ref))
+        if heads:
+            query.select.fields.add(field_path="wakeAt")
+        return await self._queries.run(query, timeout_seconds=timeout_seconds)
+
+    async def waiting_jobs(
+        self, *, after: str, before: str, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """One RunQuery call; see the port."""
+        query = _waiting(after, before, limit)
+        return await self._queries.run(query, timeout_seconds=timeout_seconds)
+
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """One RunAggregationQuery call; see the port."""
+        database = self._database
+        query = StructuredAggregationQuery.pb()(
+            structured_query=_waiting(after, before, MOST_COUNTED)
+        )
+        query.aggregations.add(alias=_COUNT).count.SetInParent()
+        request = _RunAggregationQueryRequest(
+            parent=f"{database.name}/documents", structured_aggregation_query=query
+        )
+
+        async def count() -> int:
+            responses = await database.api.run_aggregation_query(
+                RunAggregationQueryRequest.wrap(request),
+                retry=None,
+                timeout=timeout_seconds,
+                metadata=database.metadata,
+            )
+            results = [
+                RunAggregationQueryResponse.pb(response).result async for response in responses
+            ]
+            return sum(result.aggregate_fields[_COUNT].integer_value for result in results)
+
+        return await _read(count, timeout_seconds)
 
     async def running_runs(
-        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+        self,
+        collection: str,
+        *,
+        after: str | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """One RunQuery call; see the port."""
-        runs = self._client.collection(collection)
-        query = runs.where(filter=FieldFilter("status", "==", str(RunStatus.RUNNING)))
-        query = query.order_by(_ID)
+        running = str(RunStatus.RUNNING)
+        query = _query(collection, [_ID], limit)
+        _condition(query.where.field_filter, "status", _Filter.EQUAL, running)
         if after is not None:
-            query = query.start_after({_ID: runs.document(after)})
-        return await _run(query.limit(limit), timeout_seconds)
+            _start_after(query, self._database.path(DocumentRef(collection, after)))
+        if heads:
+            query.select.fields.add(field_path=_ID)
+        return await self._queries.run(
+            query, timeout_seconds=timeout_seconds, decode=deciding_fields
+        )
 
 
-async def _run(query: AsyncQuery, timeout_seconds: float) -> Sequence[Snapshot]:
-    async def once() -> Sequence[Snapshot]:
-        found = await query.get(retry=None, timeout=timeout_seconds)
-        return [_snapshot(document) for document in found]
+class FirestoreQueries:
+    """Runs queries. Make it inside the event loop that uses it."""
 
-    return await _read(once, timeout_seconds)
+    def __init__(self, client: AsyncClient) -> None:
+        self._database = _Database(client)
+
+    async def run(
+        self,
+        query: Any,
+        *,
+        timeout_seconds: float,
+        decode: Callable[[Any], Mapping[str, Any]] = plain_fields,
+    ) -> Sequence[Snapshot]:
+        """One RunQuery call for a google.firestore.v1.StructuredQuery.
+
+        Args:
+            query: the query, as a plain protobuf message.
+            timeout_seconds: for all of it, further tries included.
+            decode: makes a document's data of its fields.
+
+        Raises:
+            StoreUnavailable: no answer within the timeout.
+            StoreRefused: Firestore refuses, as without an index.
+        """
+        database = self._database
+        request = _RunQueryRequest(parent=f"{database.name}/documents", structured_query=query)
+
+        async def run() -> Sequence[Snapshot]:
+            responses = await database.api.run_query(
+                RunQueryRequest.wrap(request),
+                retry=None,
+                timeout=timeout_seconds,
+                metadata=database.metadata,
+            )
+            # One by one as they come: twenty documents of a mebibyte each are much as messages.
+            return [
+                await _decoded(message.document, partial(document_snapshot, decode=decode))
+                async for message in _messages(responses)
+                if message.HasField("document")
+            ]
+
+        return await _read(run, timeout_seconds)
+
+
+async def _found(response: BatchGetDocumentsResponse) -> Snapshot | None:
+    document = BatchGetDocumentsResponse.pb(response).found
+    return await _decoded(document, lambda _: found_snapshot(response))
+
+
+async def _decoded(document: Any, decode: Callable[[Any], _T]) -> _T:
+    """What is made of the document; of a large one beside the event loop."""
+    if document.ByteSize() < _LARGE_BYTES:
+        return decode(document)
+    return await computed(lambda: decode(document))
+
+
+async def _messages(responses: Any) -> AsyncIterator[Any]:
+    async for response in responses:
+        yield RunQueryResponse.pb(response)
+
+
+def _query(collection: str, order: Sequence[str], limit: int) -> Any:
+    """The google.firestore.v1.StructuredQuery for the first so many of the collection."""
+    query = StructuredQuery.pb()()
+    query.from_.add(collection_id=collection)
+    for name in order:
+        query.order_by.add(
+            direction=StructuredQuery.Direction.ASCENDING
+        ).field.field_path = name
+    query.limit.value = limit
+    return query
+
+
+def _condition(condition: Any, field: str, operator: Any, value: Any) -> None:
+    condition.field.field_path = field
+    condition.op = operator
+    condition.value.CopyFrom(value_message(value))
+
+
+def _waiting(after: str, before: str, limit: int) -> Any:
+    query = _query(JOBS, [QUEUE], limit)
+    _condition(query.where.field_filter, QUEUE, _Filter.GREATER_THAN, after)
+    query.end_at.values.append(value_message(before))
+    query.end_at.before = True
+    return query
+
+
+def _start_after(query: Any, *values: Any) -> None:
+    """Begin behind the document with these values in the query's order, its name the last."""
+    *others, name = values
+    for value in others:
+        query.start_at.values.append(value_message(value))
+    query.start_at.values.add().reference_value = name
+    query.start_at.before = False
 
 
 async def _read(once: Callable[[], Awaitable[_T]], timeout_seconds: float) -> _T:
@@ -151,24 +340,8 @@ async def _read(once: Callable[[], Awaitable[_T]], timeout_seconds: float) -> _T
 
     Raises:
         StoreUnavailable: no answer within the timeout.
+        StoreRefused: the service refuses for good.
     """
-    retry = retry_async.AsyncRetry(
-        predicate=_TRANSIENT, initial=0.1, maximum=1.0, timeout=timeout_seconds
+    return await asked(
+        once, timeout_seconds, unavailable=StoreUnavailable, refused=StoreRefused, again=True
     )
-    try:
-        return await retry(once)()
-    except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
-        raise StoreUnavailable(_name(error)) from None
-
-
-def _snapshot(document: Any) -> Snapshot:
-    return Snapshot(
-        ref=DocumentRef(document.reference.parent.id, document.id),
-        version=Version(document.update_time.timestamp_pb().ToNanoseconds()),
-        data=document.to_dict() or {},
-    )
-
-
-def _name(error: Exception) -> str:
-    # The vendor's message may quote document contents; its status name never does.
-    return type(error).__name__

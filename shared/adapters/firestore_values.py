@@ -5,13 +5,13 @@ an object of a second message type and parses every field path anew.
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.cloud.firestore_v1.field_path import FieldPath as QuotedPath
-from google.cloud.firestore_v1.types import BatchGetDocumentsResponse
+from google.cloud.firestore_v1.types import BatchGetDocumentsResponse, Value
 from google.cloud.firestore_v1.types import Write as WriteMessage
 
 from shared.domain.documents import (
@@ -23,8 +23,10 @@ from shared.domain.documents import (
     Version,
     Write,
 )
+from shared.domain.run_fields import stored_size
 
 _Write = WriteMessage.pb()
+_Value = Value.pb()
 
 
 def write_message(write: Write, name: str) -> Any:
@@ -54,13 +56,31 @@ def found_snapshot(response: BatchGetDocumentsResponse) -> Snapshot | None:
     message = BatchGetDocumentsResponse.pb(response)
     if message.WhichOneof("result") != "found":
         return None
-    document = message.found
+    return document_snapshot(message.found, plain_fields)
+
+
+def document_snapshot(document: Any, decode: Callable[[Any], Mapping[str, Any]]) -> Snapshot:
+    """The snapshot of a google.firestore.v1.Document, its fields decoded as told."""
     _, collection, document_id = document.name.rsplit("/", 2)
+    ref = DocumentRef(collection, document_id)
     return Snapshot(
-        ref=DocumentRef(collection, document_id),
+        ref=ref,
         version=Version(document.update_time.ToNanoseconds()),
-        data=_fields(document.fields),
+        data=decode(document.fields),
+        size_bytes=stored_size(document, ref),
     )
+
+
+def plain_fields(fields: Any) -> dict[str, Any]:
+    """All fields of a document, as Python values."""
+    return {name: _value(value) for name, value in fields.items()}
+
+
+def value_message(value: Any) -> Any:
+    """The google.firestore.v1.Value of a Python value."""
+    message = _Value()
+    _put(message, value)
+    return message
 
 
 def _put_changes(message: Any, changes: Mapping[FieldPath, Any]) -> None:
@@ -114,15 +134,11 @@ def _put(target: Any, value: Any) -> None:  # noqa: C901 -- a case for each type
             raise TypeError(f"a document cannot hold a {type(value).__name__}")
 
 
-def _fields(fields: Any) -> dict[str, Any]:
-    return {name: _value(value) for name, value in fields.items()}
-
-
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value_type")
     match kind:
         case "map_value":
-            return _fields(value.map_value.fields)
+            return plain_fields(value.map_value.fields)
         case "array_value":
             return [_value(item) for item in value.array_value.values]
         case "timestamp_value":

@@ -1,4 +1,4 @@
-"""Spans of the work, in OpenTelemetry's form, for whoever set an endpoint to send them to.
+"""Spans of the work in OpenTelemetry's form, sent to the endpoint that the settings name.
 
 Loading this module loads OpenTelemetry's SDK: the composition roots do so only where the
 settings name an endpoint. Tracing stands around the ports, so the services know nothing of
@@ -38,7 +38,7 @@ from opentelemetry.trace import (
 from shared.domain.documents import Create, DocumentRef, Snapshot, Version, Write
 from shared.domain.messages import OutgoingMessage
 from shared.domain.trace import TRACEPARENT, TraceContext
-from shared.events import SERVICE
+from shared.log import SERVICE
 from shared.ports import DocumentStore, Queue
 from shared.settings import SharedSettings, TraceTarget
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from types import TracebackType
 
-_OWN_PACKAGES = frozenset({"dispatcher", "executor", "shared"})
+_OWN_PACKAGES = frozenset({"dispatcher", "executor", "infra", "shared"})
 
 
 def place_of(problem: BaseException) -> str:

@@ -38,6 +38,9 @@ class Snapshot:
     ref: DocumentRef
     version: Version
     data: Mapping[str, Any]
+    #: At most so many bytes, as Firestore counts them; None where they were not counted, and
+    #: `data` holds all fields.
+    size_bytes: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +61,10 @@ class Update:
 
 
 Write: TypeAlias = Create | Update
+
+
+def value_at(document: Any, path: FieldPath) -> Any:
+    """What stands at this place; None where the path leads nowhere."""
+    for name in path:
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document

@@ -10,15 +10,20 @@
         ├── LlmProfileInvalid             LLM_PROFILE_INVALID
         ├── LlmSafetyBlock                LLM_SAFETY_BLOCK
         ├── GeminiAccessDenied            GEMINI_REQUEST_FAILED, and yet not tried again
+        ├── GeminiCallEnded               GEMINI_REQUEST_FAILED, and yet not tried again
         ├── InvalidStructuredOutput       INVALID_STRUCTURED_OUTPUT
         ├── ArtifactConflict              ARTIFACT_CONFLICT
         ├── AttemptsExhausted             ATTEMPTS_EXHAUSTED
         ├── CallOutcomeUnknown            CALL_OUTCOME_UNKNOWN
         ├── CostCeilingExceeded           COST_CEILING_EXCEEDED
+        │   └── CostCeilingHeld           the same, while calls under way may leave room
+        ├── RunTooLarge                   RUN_TOO_LARGE
+        ├── GcsWriteRefused               GCS_WRITE_FAILED, and yet not tried again
         └── RetryableError                another attempt may succeed
             ├── TimeBudgetExceeded        TIME_BUDGET_EXCEEDED
             ├── GeminiRequestFailed       GEMINI_REQUEST_FAILED
             ├── RateLimited               RATE_LIMITED
+            │   └── NoSlot                the same, before the provider was asked
             ├── GcsReadFailed             GCS_READ_FAILED
             ├── GcsWriteFailed            GCS_WRITE_FAILED
             ├── FirestoreClaimFailed      FIRESTORE_CLAIM_FAILED
@@ -31,10 +36,11 @@ Messages and details are written to documents and logs: they name artifacts, siz
 paths, never prompt, context or model text. Programs act on `code`, not on the message.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ErrorCode(StrEnum):
@@ -59,6 +65,7 @@ class ErrorCode(StrEnum):
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     CALL_OUTCOME_UNKNOWN = "CALL_OUTCOME_UNKNOWN"
     COST_CEILING_EXCEEDED = "COST_CEILING_EXCEEDED"
+    RUN_TOO_LARGE = "RUN_TOO_LARGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
@@ -116,11 +123,54 @@ class FlowRunInvalid(FlowRunError):
     code = ErrorCode.FLOW_RUN_INVALID
 
 
+class QuotaKind(StrEnum):
+    """The provider's limit that a refused call met."""
+
+    UNNAMED = "unnamed"  #: None was named: a crowded pool, or a gateway. Slow down.
+    MINUTE = "minute"  #: Requests or tokens of a minute.
+    SPENDING = "spending"  #: The provider's own limit on spending, over ten minutes.
+    DAY = "day"  #: Requests or tokens of a day; it is reset at midnight Pacific time.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedCall:
+    """What the provider says of the work that it did for a call, and bills."""
+
+    #: The model that worked, which may be another one than was asked.
+    model_version: str | None = None
+    #: The service tier at which it worked, in the words of the API.
+    service_tier: str | None = None
+    #: `usageMetadata`, as it is booked.
+    usage: Mapping[str, Any] | None = None
+
+
 class StepError(WorkerError):
     """A failure of one step.
 
     What is not a RetryableError ends the step at once.
     """
+
+    #: The delay the provider asked for, when it did.
+    retry_after: timedelta | None = None
+    #: No model worked on the call, and waiting is what helps; see `RetryableError`.
+    refused: bool = False
+    #: Of a model call: the service tier that was asked for.
+    asked_tier: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, object] | None = None,
+        maybe_billed: bool = False,
+        served: ServedCall | None = None,
+    ) -> None:
+        super().__init__(message, details=details)
+        #: Of a model call: it may have been worked on, and paid for, although no usable answer
+        #: came.
+        self.maybe_billed = maybe_billed
+        #: Of a model call: what the provider says that it bills for it, where it says so.
+        self.served = served
 
 
 class InvalidStepInputs(StepError):
@@ -144,7 +194,8 @@ class PromptNotFound(StepError):
 class LlmProfileInvalid(StepError):
     """The profile, its model or its schema cannot be used.
 
-    Correct the named path of `llmProfile`.
+    Correct the named path of `llmProfile`; where a document of `llm_schemas` is named, publish
+    its file under a new version's id: `worker-llm schemas publish`.
     """
 
     code = ErrorCode.LLM_PROFILE_INVALID
@@ -160,13 +211,25 @@ class LlmSafetyBlock(StepError):
 
 
 class GeminiAccessDenied(StepError):
-    """Gemini refuses our key, our role or our project.
+    """Gemini refuses our key, our role or our project, or no call can get there.
 
-    Mend the key, its restrictions, the role or the billing, then rerun the step.
+    Mend what the message names (the key, the role, the billing, the quota, a variable of the
+    environment), then rerun the step.
     """
 
-    # Whoever reads the code may rerun the step. The worker does not: no call of its own can
-    # mend a key, and each would take an attempt from a step that is otherwise sound.
+    # An operator or the orchestrator may rerun the step on this code. The worker does not:
+    # another call cannot mend a key, and each would take an attempt from a step that is
+    # otherwise sound.
+    code = ErrorCode.GEMINI_REQUEST_FAILED
+
+
+class GeminiCallEnded(StepError):
+    """Gemini worked on the call, ended it without an answer, and bills it.
+
+    Look at the status that the message names; rerun the step to pay for another call.
+    """
+
+    # What used up tokens once would do so again.
     code = ErrorCode.GEMINI_REQUEST_FAILED
 
 
@@ -177,6 +240,21 @@ class InvalidStructuredOutput(StepError):
     """
 
     code = ErrorCode.INVALID_STRUCTURED_OUTPUT
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, object] | None = None,
+        kind: str = "",
+        errors: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        known = {**(details or {}), **({"errors": list(errors)} if errors else {})}
+        super().__init__(message, details=known)
+        #: What is wrong: see `validation.answer.Kind`.
+        self.kind = kind
+        #: Where the answer breaks its schema, and how: `path` and `error` of each place.
+        self.errors = errors
 
 
 class ArtifactConflict(StepError):
@@ -217,21 +295,54 @@ class CostCeilingExceeded(StepError):
     code = ErrorCode.COST_CEILING_EXCEEDED
 
 
-class RetryableError(StepError):
-    """Another attempt may succeed; the step fails with this code once its budget is spent.
+class RunTooLarge(StepError):
+    """The run's document has no room for what the end of the step would add to it.
 
-    `retry_after` is the delay the provider asked for, when it did.
+    Nothing was paid for. Begin the run anew with less in its document: large values belong in
+    Cloud Storage, and the document holds their URIs.
     """
+
+    code = ErrorCode.RUN_TOO_LARGE
+
+
+class GcsWriteRefused(StepError):
+    """Cloud Storage refuses to take the report, for as long as it was tried.
+
+    Mend what the message names: a role, the billing or the encryption key. Then rerun the step,
+    which pays for another call.
+    """
+
+    # As with a refused key: each attempt of the worker's own would pay for a report that
+    # nobody can store.
+    code = ErrorCode.GCS_WRITE_FAILED
+
+
+class CostCeilingHeld(CostCeilingExceeded):
+    """The next model call fits under the day's ceiling only once calls under way have ended.
+
+    The job waits. Raise the ceiling if many do.
+    """
+
+
+class RetryableError(StepError):
+    """Another attempt may succeed; the step fails with this code once its budget is spent."""
 
     def __init__(
         self,
         message: str,
         *,
         details: Mapping[str, object] | None = None,
+        maybe_billed: bool = False,
+        served: ServedCall | None = None,
         retry_after: timedelta | None = None,
+        refused: bool = False,
     ) -> None:
-        super().__init__(message, details=details)
+        super().__init__(message, details=details, maybe_billed=maybe_billed, served=served)
+        #: The delay that the provider asked for, when it did.
         self.retry_after = retry_after
+        #: No model worked on the call, so that it is known to have cost nothing, and waiting is
+        #: what helps: the provider has no room for it, or cannot be reached.
+        self.refused = refused
 
 
 class TimeBudgetExceeded(RetryableError):
@@ -252,26 +363,33 @@ class GeminiRequestFailed(RetryableError):
 
     code = ErrorCode.GEMINI_REQUEST_FAILED
 
+
+class RateLimited(RetryableError):
+    """Gemini's quota was used up for as long as the step may wait.
+
+    Raise the quota, or the patience (REFUSAL_PATIENCE_SECONDS), then rerun the step.
+    """
+
+    code = ErrorCode.RATE_LIMITED
+
     def __init__(
         self,
         message: str,
         *,
         details: Mapping[str, object] | None = None,
         retry_after: timedelta | None = None,
-        maybe_billed: bool = False,
+        quota: QuotaKind = QuotaKind.UNNAMED,
     ) -> None:
-        super().__init__(message, details=details, retry_after=retry_after)
-        #: The request may have been worked on, and paid for, although no usable answer came.
-        self.maybe_billed = maybe_billed
+        super().__init__(message, details=details, retry_after=retry_after, refused=True)
+        #: Which limit was met, as far as the provider says.
+        self.quota = quota
 
 
-class RateLimited(RetryableError):
-    """Gemini's quota is used up.
+class NoSlot(RateLimited):
+    """The provider takes no more calls at present, and others come first: the job waits.
 
-    Raise the quota or lower the concurrency, then rerun the step.
+    Raise the quota, or `inputs.llm.dueAt` of what is urgent, then rerun the step.
     """
-
-    code = ErrorCode.RATE_LIMITED
 
 
 class GcsReadFailed(RetryableError):

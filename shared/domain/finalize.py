@@ -4,8 +4,23 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.domain.documents import DELETE, FieldPath, Snapshot, Update, Version, Write
-from shared.domain.errors import AttemptsExhausted, StepError
+from shared.domain.documents import (
+    DELETE,
+    FieldPath,
+    Snapshot,
+    Update,
+    Version,
+    Write,
+    value_at,
+)
+from shared.domain.errors import (
+    AttemptsExhausted,
+    ErrorCode,
+    GeminiRequestFailed,
+    RateLimited,
+    RunTooLarge,
+    StepError,
+)
 from shared.domain.flow_run import LLM_REPORT, step_field
 from shared.domain.identifiers import StepId
 from shared.domain.job_documents import update_job
@@ -13,11 +28,13 @@ from shared.domain.jobs import JobMove, JobRecord, LastError
 from shared.domain.steps import StepMove, StepStatus, advance_step
 from shared.domain.times import milliseconds, parse_time, rfc3339
 
-#: What a step's end leaves on it. Of what a former claim left, all goes that this end does not
-#: write anew: a stale report, or error, is never passed off as a fresh one.
+#: The place of the report, below the step.
+_PLACE: FieldPath = ("outputs", "gcs_uri")
+#: Fields that belong to an ending. Those that this ending does not set are deleted, so that
+#: nothing of a former claim remains.
 _OF_AN_END: tuple[FieldPath, ...] = (
     ("error",),
-    ("outputs", "gcs_uri"),
+    _PLACE,
     ("outputs", "execution", "llm"),
     ("outputs", "execution", "reused"),
     ("outputs", "execution", "artifact"),
@@ -49,16 +66,68 @@ def ending_writes(
         keep_for: how long the closed record is kept.
         outputs: more fields of the step, by their paths below the step.
     """
-    closed = job.close(
-        JobMove.FAIL if error else JobMove.SUCCEED,
-        now=now,
-        keep_for=keep_for,
-        error=last_error(error) if error else None,
-    )
+    closed = _closed(job, error, now, keep_for)
     changes = _step_changes(error, run.data, job, now, outputs or {})
     return (
         Update(ref=run.ref, changes=changes, guard=run.version),
         update_job(closed, job_version),
+    )
+
+
+def smaller_endings(
+    *,
+    error: StepError | None,
+    run: Snapshot,
+    job: JobRecord,
+    job_version: Version,
+    now: datetime,
+    keep_for: timedelta,
+    outputs: Mapping[FieldPath, Any] | None = None,
+) -> tuple[tuple[Write, ...], ...]:
+    """What to commit instead where the run has no room for `ending_writes`, in this order.
+
+    The first says the outcome and no more, in place of what the claim wrote. The last leaves
+    the run as it is and closes the job, which says why.
+    """
+    changes: dict[FieldPath, Any] = {
+        **smallest_ending(run.data, job.step_id, error),
+        step_field(job.step_id, "outputs", "execution"): DELETE,
+    }
+    place = (outputs or {}).get(_PLACE)
+    if place is not None:
+        changes[step_field(job.step_id, *_PLACE)] = place
+    said = Update(ref=run.ref, changes=changes, guard=run.version)
+    closed = _closed(job, error, now, keep_for)
+    where = f"; the report is stored at {place}" if place else ""
+    full = RunTooLarge(f"the run document has no room for the outcome{where}")
+    return (
+        (said, update_job(closed, job_version)),
+        (update_job(_closed(job, full, now, keep_for), job_version),),
+    )
+
+
+def smallest_ending(
+    run: Mapping[str, Any], step_id: StepId, error: StepError | None, *, message: str = ""
+) -> dict[FieldPath, Any]:
+    """The fewest bytes that end a step, as the changes of its run."""
+    status = advance_step(StepStatus.RUNNING, StepMove.FAIL if error else StepMove.SUCCEED)
+    changes: dict[FieldPath, Any] = {step_field(step_id, "status"): str(status)}
+    former = (step_field(step_id, *path) for path in (("error",), _PLACE))
+    changes |= {path: DELETE for path in former if value_at(run, path)}
+    if error is not None:
+        said = {"code": str(error.code), "message": message}
+        changes[step_field(step_id, "error")] = said
+    return changes
+
+
+def _closed(
+    job: JobRecord, error: StepError | None, now: datetime, keep_for: timedelta
+) -> JobRecord:
+    return job.close(
+        JobMove.FAIL if error else JobMove.SUCCEED,
+        now=now,
+        keep_for=keep_for,
+        error=last_error(error) if error else None,
     )
 
 
@@ -85,15 +154,37 @@ def _step_changes(
     if error:
         changes[step_field(step_id, "error")] = error.as_document()
     former = (step_field(step_id, *path) for path in _OF_AN_END)
-    return changes | {path: DELETE for path in former if path not in changes and _at(run, path)}
+    return changes | {
+        path: DELETE for path in former if path not in changes and value_at(run, path)
+    }
 
 
 def exhausted(job: JobRecord) -> AttemptsExhausted:
-    """The error of a job whose attempts began and did not live to end."""
+    """The error of a job all of whose attempts died."""
     last = job.last_error
     return AttemptsExhausted(
         f"{job.attempt} attempts began and none ended",
         details={"lastCode": last.code, "lastMessage": last.message} if last else None,
+    )
+
+
+def patience_over(job: JobRecord, now: datetime) -> StepError:
+    """The error of a job that waited for room at the provider as long as it may."""
+    last, waiting = job.last_error, job.waiting
+    waited = now - (waiting.since if waiting else job.claimed_at)
+    kind = (
+        GeminiRequestFailed
+        if last and last.code == ErrorCode.GEMINI_REQUEST_FAILED
+        else RateLimited
+    )
+    said = last.message if last else "other calls came first"
+    return kind(
+        f"no room at the provider for {round(waited.total_seconds())} s: {said}",
+        details={
+            "refusals": job.refusals,
+            "waitedSeconds": round(waited.total_seconds()),
+            **({"waitedUntil": rfc3339(waiting.until)} if waiting else {}),
+        },
     )
 
 
@@ -105,12 +196,12 @@ def last_error(error: StepError) -> LastError:
 def step_started_at(run: Mapping[str, Any], job: JobRecord) -> datetime:
     """When the claim started the step; its writer was the dispatcher."""
     path = step_field(job.step_id, "outputs", "execution", "timing", "startedAt")
-    return parse_time(_at(run, path)) or job.claimed_at
+    return parse_time(value_at(run, path)) or job.claimed_at
 
 
 def step_status(run: Mapping[str, Any], step_id: StepId) -> object:
     """The step's status, whatever the document holds there; None without such a step."""
-    return _at(run, step_field(step_id, "status"))
+    return value_at(run, step_field(step_id, "status"))
 
 
 def is_at_work(run: Mapping[str, Any], step_id: StepId) -> bool:
@@ -118,12 +209,6 @@ def is_at_work(run: Mapping[str, Any], step_id: StepId) -> bool:
 
     Others may have ended it, removed it, or made another worker's step of it.
     """
-    step_type = _at(run, step_field(step_id, "stepType"))
+    step_type = value_at(run, step_field(step_id, "stepType"))
     running = step_status(run, step_id) == StepStatus.RUNNING
     return running and (step_type is None or step_type == LLM_REPORT)
-
-
-def _at(value: Any, path: FieldPath) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from shared.domain.documents import FieldPath
 from shared.domain.errors import FlowRunInvalid
-from shared.domain.identifiers import RunId, StepId, is_run_id, is_step_id
+from shared.domain.identifiers import MAX_RUN_ID_BYTES, RunId, StepId, is_run_id, is_step_id
 from shared.domain.steps import StepStatus
 
 #: The one step type that this worker executes.
@@ -108,7 +108,10 @@ def parse_run_head(document_id: str, data: Mapping[str, Any]) -> FlowRun:
         FlowRunInvalid: naming the field that is wrong and what it must be.
     """
     if not is_run_id(document_id):
-        raise FlowRunInvalid("the document id is no run id (YYYYMMDD-HHmmss_SYMBOL_suffix)")
+        raise FlowRunInvalid(
+            "the document id is no run id (YYYYMMDD-HHmmss_SYMBOL_suffix, "
+            f"at most {MAX_RUN_ID_BYTES} bytes)"
+        )
     if data.get("runId", document_id) != document_id:
         raise FlowRunInvalid("runId must equal the document id")
     status = _member(RunStatus, data.get("status"), "status")

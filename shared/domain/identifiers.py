@@ -22,9 +22,15 @@ _REGISTRY_TAIL = (
 PROMPT_ID_PATTERN = "^llm_prompt" + _REGISTRY_TAIL
 SCHEMA_ID_PATTERN = "^llm_schema" + _REGISTRY_TAIL
 MAX_REGISTRY_ID_CHARS = 128
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+MODEL_NAME_PATTERN = f"^{MODEL_NAME}$"
 #: Leaves room for prefix, run id and timeframe in an object name of at most 1,024 bytes
 #: (https://cloud.google.com/storage/docs/objects#naming).
 MAX_STEP_ID_BYTES = 512
+#: A job record's id holds both ids, and a document's id at most 1,500 bytes
+#: (https://firebase.google.com/docs/firestore/quotas#limits). What is left also fits the 1,024
+#: bytes of a message attribute (https://cloud.google.com/pubsub/quotas).
+MAX_RUN_ID_BYTES = 1_500 - len("~") - MAX_STEP_ID_BYTES
 #: A Firestore map key may not match __.*__ (https://firebase.google.com/docs/firestore/quotas).
 STEP_ID_PATTERN = r"^(?!__.*__$)[^./\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
 
@@ -33,12 +39,17 @@ _STEP_ID = re.compile(STEP_ID_PATTERN)
 _TIMEFRAME = re.compile(TIMEFRAME_PATTERN)
 _PROMPT_ID = re.compile(PROMPT_ID_PATTERN)
 _SCHEMA_ID = re.compile(SCHEMA_ID_PATTERN)
-_MAJOR_VERSION = re.compile(r"_v([1-9][0-9]*)_(?:0|[1-9][0-9]*)$")
+_MODEL_NAME = re.compile(MODEL_NAME)
+_MAJOR_VERSION = re.compile(r".*_v([1-9][0-9]*)_(?:0|[1-9][0-9]*)")
 
 
 def is_run_id(value: object) -> TypeGuard[RunId]:
     """Whether the value is a run id of the contract."""
-    return isinstance(value, str) and _RUN_ID.fullmatch(value) is not None
+    return (
+        isinstance(value, str)
+        and _RUN_ID.fullmatch(value) is not None
+        and len(value) <= MAX_RUN_ID_BYTES
+    )
 
 
 def is_step_id(value: object) -> TypeGuard[StepId]:
@@ -65,9 +76,14 @@ def is_schema_id(value: object) -> TypeGuard[SchemaId]:
     return _is_registry_id(value, _SCHEMA_ID)
 
 
+def is_model_name(value: object) -> TypeGuard[str]:
+    """Whether the value may name a model; whether there is such a model is not known here."""
+    return isinstance(value, str) and _MODEL_NAME.fullmatch(value) is not None
+
+
 def major_version(registry_id: PromptId | SchemaId) -> int:
     """The `1` of `…_v1_0`."""
-    match = _MAJOR_VERSION.search(registry_id)
+    match = _MAJOR_VERSION.fullmatch(registry_id)
     if match is None:
         raise ValueError("the id has no version")
     return int(match[1])

@@ -12,13 +12,16 @@ from enum import StrEnum
 from shared.domain.attempts import (
     MAX_ACTS_KEPT,
     MAX_ATTEMPTS_KEPT,
+    MAX_CLAIMS_KEPT,
     Attempt,
     CallPurpose,
+    FormerClaim,
     ModelCall,
     OperatorAct,
 )
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.steps import IllegalMove
+from shared.domain.waiting import SLOT_LASTS, Waiting
 
 
 class JobState(StrEnum):
@@ -104,6 +107,27 @@ class BackgroundCall:
     begun_at: datetime
     #: The digest of the inputs that it was begun with.
     input_digest: str
+    #: When it is to be stopped in favour of one at a dearer service tier; None for never.
+    stop_at: datetime | None = None
+    #: Since when, and how often in a row, the provider has said that it knows no such call.
+    missing_since: datetime | None = None
+    missing_looks: int = 0
+
+    def missing(self, now: datetime) -> "BackgroundCall":
+        """The call after one more look that did not find it."""
+        return replace(
+            self,
+            missing_since=self.missing_since or now,
+            missing_looks=self.missing_looks + 1,
+        )
+
+    def to_stop(self, now: datetime) -> bool:
+        """Whether it has been at work as long as it may."""
+        return self.stop_at is not None and now >= self.stop_at
+
+    def found(self) -> "BackgroundCall":
+        """The call after a look that found it."""
+        return replace(self, missing_since=None, missing_looks=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +154,11 @@ class JobRecord:
     #: The last booked call, once it has begun in the background and until it is settled. A
     #: closed record still names it: its message is acknowledged once the provider forgot it.
     interaction: BackgroundCall | None = None
+    #: Calls under this claim that the provider refused: they cost nothing, and are not counted
+    #: among `llm_calls`.
+    refusals: int = 0
+    #: What the job knows of its wait for room at the provider; absent if it never waited.
+    waiting: Waiting | None = None
     #: How often the sweep woke the job since its last lease.
     wakes: int = 0
     #: The digest of the effective inputs, once they were read.
@@ -146,6 +175,10 @@ class JobRecord:
     history: tuple[Attempt, ...] = ()
     #: What operators did to the step, under this and former claims.
     operator_acts: tuple[OperatorAct, ...] = ()
+    #: The latest former claims of the step, the oldest first.
+    former_claims: tuple[FormerClaim, ...] = ()
+    #: An operator has seen to the failure: it needs no attention any more.
+    acknowledged: bool = False
 
     @property
     def closed(self) -> bool:
@@ -158,6 +191,11 @@ class JobRecord:
         # Not the attempt number alone: a fresh attempt budget begins to count anew.
         return self.attempt > 1 or len(self.history) > 1 or self.claim_number > 1
 
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether somebody may have made a call, or stored the step's report, before."""
+        return self.attempt > 0 or bool(self.history) or self.claim_number > 1
+
     def leased_at(self, now: datetime) -> bool:
         """Whether a holder is believed alive."""
         return (
@@ -167,9 +205,28 @@ class JobRecord:
         )
 
     def claimed_again(
-        self, *, claim_id: ClaimId, event_id: str, now: datetime, wake_at: datetime
+        self,
+        *,
+        claim_id: ClaimId,
+        event_id: str,
+        now: datetime,
+        wake_at: datetime,
+        cost_usd: float | None = None,
     ) -> "JobRecord":
-        """The record of a new claim of the same step, which fences off the former one."""
+        """The record of a new claim of the same step, which fences off the former one.
+
+        `cost_usd` is what the former claim's calls cost, where it is known.
+        """
+        former = FormerClaim(
+            number=self.claim_number,
+            claim_id=self.claim_id,
+            claimed_at=self.claimed_at,
+            state=str(self.state),
+            llm_calls=self.llm_calls,
+            code=self.last_error.code if self.last_error else None,
+            cost_usd=cost_usd,
+            attempts=self.history,
+        )
         return JobRecord(
             run_id=self.run_id,
             step_id=self.step_id,
@@ -180,6 +237,7 @@ class JobRecord:
             claim_number=self.claim_number + 1,
             wake_at=wake_at,
             operator_acts=self.operator_acts,
+            former_claims=(*self.former_claims, former)[-MAX_CLAIMS_KEPT:],
         )
 
     @property
@@ -230,7 +288,10 @@ class JobRecord:
         """
         if self.closed:
             raise IllegalMove(f"a {self.state} job has no attempts")
-        return replace(self, attempt=0, wakes=0, not_before=None, wake_at=wake_at)
+        fresh = replace(self, attempt=0, wakes=0)
+        if self.waiting is not None and self.waiting.queued:
+            return fresh
+        return replace(fresh, not_before=None, wake_at=wake_at)
 
     def book_llm_call(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
         """The record that counts one more model call, before it begins."""
@@ -246,13 +307,55 @@ class JobRecord:
         """The record without the last booked call, which never began."""
         return replace(self, llm_calls=self.llm_calls - 1, call_open=False)
 
-    def call_cost_nothing(self) -> "JobRecord":
-        """The record after a call that failed without anything to pay for."""
+    def call_cost_nothing(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
+        """The record after a call that failed at no cost, and so is not counted."""
+        return replace(
+            self,
+            llm_calls=self.llm_calls - 1,
+            call_open=False,
+            repair_used=self.repair_used and purpose is not CallPurpose.REPAIR,
+            interaction=None,
+        )
+
+    def call_was_billed(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
+        """The record after a call that failed, and whose bill is known."""
+        del purpose
         return replace(self, call_open=False, interaction=None)
+
+    def call_refused(self, purpose: CallPurpose = CallPurpose.REPORT) -> "JobRecord":
+        """The record after a call for which the provider had no room."""
+        record, history = self.call_cost_nothing(purpose), self.history
+        if history:
+            # Counted only: hundreds of them would drive paid calls out of the list.
+            history = (*history[:-1], history[-1].without_call(self.llm_calls))
+        return replace(record, refusals=self.refusals + 1, history=history)
 
     def begin_in_background(self, call: BackgroundCall) -> "JobRecord":
         """The record that knows where the answer to the last booked call will be."""
         return replace(self, interaction=call)
+
+    def note_look(self, call: BackgroundCall) -> "JobRecord":
+        """The record that knows how the last look for the answer ended."""
+        same = self.interaction is not None and self.interaction.id == call.id
+        return replace(self, interaction=call) if same else self
+
+    @property
+    def lacks_call_id(self) -> bool:
+        """Whether a call was booked that may have begun, and whose id nobody has recorded."""
+        return self.call_open and self.interaction is None
+
+    def await_hook(self, *, until: datetime) -> "JobRecord":
+        """The record of a job whose holder died beginning a call: a hook may bring the id.
+
+        It stands in nobody's lease, so that it is waited for once. Whose call it is waits on.
+        """
+        return replace(
+            self,
+            state=advance_job(self.state, JobMove.RELEASE),
+            lease=None,
+            not_before=until,
+            wake_at=until,
+        )
 
     def lose_answer(self) -> "JobRecord":
         """The record after a call whose answer cannot come any more, and may be billed."""
@@ -267,7 +370,7 @@ class JobRecord:
 
         An answer fetched twice, by two attempts, is still one call on the bill.
         """
-        known = [any(c.number == call.number for c in a.calls) for a in self.history]
+        known = [any(c.is_same(call) for c in a.calls) for a in self.history]
         if not any(known):
             return (
                 self._with_attempt(self.history[-1].with_call(call)) if self.history else self
@@ -301,10 +404,49 @@ class JobRecord:
         """The record given back while the model is at work, which counts as no attempt.
 
         A long answer takes several leases, none of which failed. One that dies is never given
-        back, so it stays counted.
+        back, so it stays counted. One that only looked is not kept: many of them would drive
+        the call itself out of the history.
         """
         released = self.release(now=now, not_before=not_before, error=None)
-        return replace(released, attempt=self.attempt - 1)
+        looked = bool(self.history) and not self.history[-1].calls
+        history = released.history[:-1] if looked else released.history
+        return replace(released, attempt=self.attempt - 1, history=history)
+
+    def wait_in_queue(
+        self, waiting: Waiting, *, now: datetime, not_before: datetime, error: LastError | None
+    ) -> "JobRecord":
+        """The record of a job that waits for room at the provider.
+
+        It is woken when it gets a slot; should it never get one, when its patience ends, or
+        when it may be called at a dearer service tier. An
+        attempt that called nobody, or was refused, is not counted.
+        """
+        record = self
+        if self.state is JobState.RUNNING:
+            record = self.release(now=now, not_before=not_before, error=error)
+            if not self.history or not self.history[-1].calls:
+                record = replace(record, attempt=self.attempt - 1, history=self.history[:-1])
+        return replace(
+            record, waiting=waiting, not_before=not_before, wake_at=waiting.looked_at, wakes=0
+        )
+
+    def leave_queue(self, *, now: datetime, wake_at: datetime) -> "JobRecord":
+        """The record of a job that waits no more, and got no slot: it may call elsewhere.
+
+        Raises:
+            IllegalMove: it does not wait.
+        """
+        if self.waiting is None:
+            raise IllegalMove("the job does not wait")
+        waiting = replace(self.waiting, slot_until=now)
+        return replace(self.wake(wake_at=wake_at), waiting=waiting, not_before=None)
+
+    def grant_slot(self, *, now: datetime, wake_at: datetime) -> "JobRecord":
+        """The record of a job that is let out of the queue, and may call."""
+        if self.waiting is None:
+            raise IllegalMove("the job does not wait")
+        waiting = replace(self.waiting, slot_until=now + SLOT_LASTS)
+        return replace(self, waiting=waiting, not_before=None, wake_at=wake_at)
 
     def close(
         self,

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud_events import Document, document_event
+from infra.local.cloud.cloud_events import Document, document_event
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
+from infra.ops.runs.advice import advice_for
 from shared.adapters.clock import SystemClock
 from shared.domain.documents import DocumentRef, Update
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
 from shared.domain.messages import OutgoingMessage
-from tests.worker import BUCKET, Worker, create, publish_registry, push, read
+from tests.support.worker import BUCKET, Worker, create, publish_registry, push, pushed, read
 
 RUN_ID = RunId("20260105-090000_BTCUSDT_abc")
 RUN = DocumentRef("flow_runs", RUN_ID)
@@ -58,7 +59,7 @@ class Bench:
         return message
 
     async def execute(self, body: bytes) -> int:
-        return await self.worker.executor(self.documents).handle(body)
+        return await pushed(self.worker.executor(self.documents), body)
 
     async def ended(self, run: dict[str, Any]) -> dict[str, Any]:
         """The report's step after claim and execution."""
@@ -232,6 +233,13 @@ async def test_a_broken_registry_document_fails_the_step_and_is_named(
 
     assert step["error"]["code"] == code
     assert ref.document_id in step["error"]["message"]
+    if "sha256" in changes:
+        assert f"llm_schemas/{SCHEMA}" in step["error"]["message"]
+    if ref.collection == "llm_schemas":
+        # What an author can do about it, whatever wrote the document.
+        advice = advice_for(code)
+        assert advice is not None
+        assert "`worker-llm schemas publish`" in advice.remedy
     assert CANARY not in json.dumps(step["error"])
     assert bench.worker.model.requests == []
 

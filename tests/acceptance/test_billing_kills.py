@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.billing_kills import TABLE, Cost, Policy
-from tests.billing_kills_page import PAGE, page
-from tests.kill_stage import kill_at
-from tests.mortal import Point
+from infra.local.gemini.faults import Asked, FaultKind, FaultRule
+from tests.chaos.kill_stage import kill_at
+from tests.chaos.mortal import Point
+from tests.tables.billing_kills import HOOKLESS, TABLE, Cost, Policy
+from tests.tables.billing_kills_page import PAGE, page
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,26 @@ async def test_a_kill_costs_what_the_table_says(
     assert error.get("code") == cost.code
     status = "FAILED" if cost.code else "SUCCEEDED"
     assert aftermath.step["status"] == aftermath.record["state"] == status
+
+
+@pytest.mark.parametrize("policy", HOOKLESS)
+@pytest.mark.parametrize("point", Point)
+async def test_without_its_hook_a_kill_costs_what_it_costs_without_hooks(
+    point: Point, policy: Policy, tmp_path: Path
+) -> None:
+    lost = FaultRule(kind=FaultKind.HOOK_LOST, at=Asked.HOOK, times=99)
+    aftermath = await kill_at(point, policy.environ, tmp_path, lost)
+
+    cost = TABLE[point, HOOKLESS[policy]]
+    assert aftermath.billed_calls == cost.billed_calls
+    assert aftermath.left_at_provider == cost.left_at_provider
+    assert aftermath.step.get("error", {}).get("code") == cost.code
+
+
+def test_with_its_hook_no_kill_costs_a_second_call() -> None:
+    costs = {TABLE[point, Policy.HOOKS] for point in Point}
+
+    assert costs == {Cost(billed_calls=1)}
 
 
 def test_the_page_of_the_table_is_up_to_date() -> None:

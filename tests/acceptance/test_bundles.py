@@ -1,27 +1,32 @@
-"""The bundles as they are deployed: started by the framework's own command, alone.
+"""The bundles as they are deployed: installed by the builder's pip, started by the platform.
 
-Each gets a fresh virtual environment with its own requirements and nothing else, as the
-builder makes it: a module that only development installs fails here and not in the cloud.
+On the Python that Terraform deploys, with the oldest pip that its runtime may carry and the
+newest, from a local index alone: what pip refuses, or what only development installs, fails
+here and not in the cloud.
 """
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from infra.local.bundle import Stage, write_bundle, zip_bundle
-from infra.local.local_functions import function_environ
-from infra.local.ports import LOOPBACK, free_port
+from infra.local.processes.bundle import Stage, zip_bundle
+from infra.local.processes.functions import function_environ
+from infra.local.serving.free_ports import LOOPBACK
+from tests.support.deployed_bundle import (
+    INSTALL_SECONDS,
+    NEWEST_PIP,
+    OLDEST_PIP,
+    START_SECONDS,
+    CannotInstall,
+    Installed,
+    install,
+    no_bundle,
+    running,
+)
 
 _NOWHERE = f"{LOOPBACK}:1"
-_INSTALL_SECONDS = 600
-_START_SECONDS = 120
 _EVENT_HEADERS = {
     "ce-id": "1",
     "ce-source": "//firestore.googleapis.com/projects/p/databases/(default)",
@@ -30,7 +35,10 @@ _EVENT_HEADERS = {
     "ce-subject": "documents/elsewhere/x",
     "content-type": "application/protobuf",
 }
-pytestmark = pytest.mark.timeout(_INSTALL_SECONDS + 3 * _START_SECONDS)
+_EVERY_PIP = pytest.mark.parametrize("pip", [OLDEST_PIP, NEWEST_PIP], ids=["oldest", "newest"])
+pytestmark = pytest.mark.timeout(2 * INSTALL_SECONDS + 3 * START_SECONDS)
+
+Installing = Callable[[Stage, str], Installed]
 
 
 @pytest.fixture
@@ -44,112 +52,72 @@ def environ() -> dict[str, str]:
     }
 
 
-def installed(stage: Stage, folder: Path) -> tuple[Path, Path]:
-    """The bundle, and the programs of an environment with its requirements alone."""
-    bundle, venv = folder / "bundle", folder / "venv"
-    write_bundle(stage, bundle)
-    uv, python = Path(sys.prefix) / "bin/uv", venv / "bin/python"
-    install: list[str | Path] = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--require-hashes",
-        "--python",
-        python,
-    ]
-    commands: list[list[str | Path]] = [
-        [uv, "venv", "--quiet", "--python", sys.executable, venv],
-        [*install, "-r", bundle / "requirements.txt"],
-    ]
-    for command in commands:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_INSTALL_SECONDS
-        )
-        if done.returncode and not os.environ.get("CI"):
-            pytest.skip(f"the requirements cannot be installed: {done.stderr[-500:]}")
-        assert done.returncode == 0, done.stderr
-    return bundle, venv / "bin"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installing:
+    """Installs each bundle once with each pip."""
+    folder = tmp_path_factory.mktemp("bundles")
+    known: dict[tuple[Stage, str], Installed] = {}
 
-
-@contextmanager
-def running(
-    target: str, bundle: Path, programs: Path, environ: Mapping[str, str], signature: str
-) -> Iterator[str]:
-    """The function's URL, while it runs by the command that the builder's image runs."""
-    port = free_port()
-    with (bundle.parent / f"{target}.log").open("w+") as log:
-        process = subprocess.Popen(
-            [programs / "functions-framework", "--target", target],
-            cwd=bundle,
-            env={**environ, "PORT": str(port), "FUNCTION_SIGNATURE_TYPE": signature},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    def once(stage: Stage, pip: str) -> Installed:
         try:
-            url = f"http://{LOOPBACK}:{port}"
-            _wait(url, process, Path(log.name))
-            yield url
-        finally:
-            process.terminate()
-            process.wait(_START_SECONDS)
+            return known.get((stage, pip)) or known.setdefault(
+                (stage, pip), install(folder, stage, pip)
+            )
+        except CannotInstall as reason:
+            no_bundle(reason)
+            raise
 
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    ends_at = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends_at:
-        assert process.poll() is None, log.read_text()
-        try:
-            httpx2.get(f"{url}/robots.txt", trust_env=False, timeout=10)
-        except httpx2.TransportError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"no answer: {log.read_text()}")
+    return once
 
 
 def post(url: str, **request: object) -> httpx2.Response:
-    return httpx2.post(url, trust_env=False, timeout=_START_SECONDS, **request)  # type: ignore[arg-type]
+    return httpx2.post(url, trust_env=False, timeout=START_SECONDS, **request)  # type: ignore[arg-type]
 
 
 @pytest.mark.bundles
+@_EVERY_PIP
 def test_the_dispatchers_bundle_runs_both_its_functions(
-    tmp_path: Path, environ: dict[str, str]
+    installed: Installing, pip: str, environ: dict[str, str]
 ) -> None:
-    bundle, programs = installed("dispatcher", tmp_path)
+    bundle = installed("dispatcher", pip)
 
-    with running("dispatch", bundle, programs, environ, "cloudevent") as url:
+    with running("dispatch", bundle, environ, "cloudevent") as url:
         ignored = post(url, content=b"\x0a\x00", headers=_EVENT_HEADERS)
-    with running("sweep", bundle, programs, environ, "http") as url:
+    with running("sweep", bundle, environ, "http") as url:
         unavailable = post(url)
 
     assert ignored.status_code == 200
-    assert '"event":"cloud_event_ignored"' in (tmp_path / "dispatch.log").read_text()
+    log = (bundle.bundle.parent / "dispatch.log").read_text()
+    assert '"event":"cloud_event_ignored"' in log
     assert unavailable.status_code == 503
-    assert unavailable.json()["failed"] == {"StoreUnavailable": 2}
+    # Of due jobs, of running runs and of waiting jobs, each part once.
+    assert unavailable.json()["failed"] == {"StoreUnavailable": 3}
 
 
 @pytest.mark.bundles
-def test_the_executors_bundle_runs(tmp_path: Path, environ: dict[str, str]) -> None:
-    bundle, programs = installed("executor", tmp_path)
+@_EVERY_PIP
+def test_the_executors_bundle_runs(
+    installed: Installing, pip: str, environ: dict[str, str]
+) -> None:
+    bundle = installed("executor", pip)
 
-    with running("execute", bundle, programs, environ, "http") as url:
+    with running("execute", bundle, environ, "http") as url:
         refused = post(url, content=b"no push")
 
     assert refused.status_code == 400
-    assert '"event":"job_rejected"' in (tmp_path / "execute.log").read_text()
+    assert '"event":"job_rejected"' in (bundle.bundle.parent / "execute.log").read_text()
 
 
 @pytest.mark.bundles
 def test_a_bundle_with_a_bad_setting_says_so_and_does_not_start(
-    tmp_path: Path, environ: dict[str, str]
+    installed: Installing, environ: dict[str, str]
 ) -> None:
-    bundle, programs = installed("dispatcher", tmp_path)
+    bundle = installed("dispatcher", NEWEST_PIP)
     del environ["JOBS_TOPIC"]
 
     with (
         pytest.raises(AssertionError, match="JOBS_TOPIC is required"),
-        running("dispatch", bundle, programs, environ, "cloudevent"),
+        running("dispatch", bundle, environ, "cloudevent"),
     ):
         pass
 

@@ -16,8 +16,8 @@ import pytest
 
 from infra.local.gemini.faults import FaultKind, FaultRule
 from infra.local.scenario.model import Document, SeedObject
-from tests.model_faults import ROWS, Row
-from tests.model_stage import STEP_ID, Ended, Seeds, drive, seeds
+from tests.support.model_stage import STEP_ID, Ended, Seeds, drive, seeds
+from tests.tables.model_faults import ROWS, Row
 
 KEY = "AIzaCanaryKey0f3a"
 PROMPT = "canary of the prompt 5b1c"

@@ -9,7 +9,7 @@ import pytest
 
 from infra.local.scenario.model import SeedObject
 from infra.local.scenario.single import tiny_png
-from tests.one_report import STEP_ID, OneReport, one_report
+from tests.support.one_report import STEP_ID, OneReport, one_report
 
 MAX_JSON_BYTES = 65_536
 MAX_IMAGE_BYTES = 262_144

@@ -3,12 +3,15 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.local.gemini.faults import FaultKind, FaultRule
 from shared.domain.documents import DocumentRef
-from tests.one_report import RUN_ID, one_report
+from tests.chaos.kill_stage import kill_stage
+from tests.support.model_stage import RUN_ID as STAGE_RUN_ID
+from tests.support.one_report import RUN_ID, one_report
 
 PRICES = json.dumps({"gemini-3.5-flash": [{"from": "2020-01-01", "input": 1, "output": 10}]})
 RUN_ACCOUNT = DocumentRef("llm_spend", f"run~{RUN_ID}")
@@ -85,8 +88,8 @@ async def test_under_a_ceiling_the_books_agree_with_the_bill(tmp_path: Path) -> 
 
     assert step["status"] == "SUCCEEDED", step
     cost = step["outputs"]["execution"]["accounting"]["costUsd"]
+    assert [accounts[0]["reservedMicroUsd"], accounts[1]["slices"]] == [{}, {}]
     for account in accounts:
-        assert account["reservedMicroUsd"] == {}
         assert account["spentMicroUsd"] == pytest.approx(cost * 1_000_000)
 
 
@@ -101,8 +104,9 @@ async def test_a_call_whose_bill_is_not_known_counts_in_full(tmp_path: Path) -> 
     taken = step["outputs"]["execution"]["accounting"]
     assert taken["callsWithoutUsage"] == 1
     assert account["reservedMicroUsd"] == {}
-    # The lost call's worst case, and the bill of the one that answered.
-    assert account["spentMicroUsd"] > taken["costUsd"] * 1_000_000 + 81_920
+    assert "costUsd" not in taken
+    # The lost call's worst case; the bill of the one that answered comes on top.
+    assert account["spentMicroUsd"] > 81_920
 
 
 async def test_a_refused_call_costs_nothing(tmp_path: Path) -> None:
@@ -152,12 +156,63 @@ async def test_without_a_ceiling_prices_cost_no_database_call(tmp_path: Path) ->
 
 async def test_a_background_call_is_charged_like_any_other(tmp_path: Path) -> None:
     environ = {"MODEL_PRICES": PRICES, "MAX_RUN_COST_USD": "1", "GEMINI_API": "interactions"}
-    async with one_report(tmp_path, environ=environ) as report:
-        step = await report.execute()
-        account = await report.document(RUN_ACCOUNT)
+    async with kill_stage(tmp_path, environ) as stage:
+        await stage.deliver_until_closed()
+        step = await stage.step()
+        account = await stage.document(DocumentRef("llm_spend", f"run~{STAGE_RUN_ID}"))
 
     assert step["status"] == "SUCCEEDED", step
     cost = step["outputs"]["execution"]["accounting"]["costUsd"]
     assert account["reservedMicroUsd"] == {}
     assert account["spentMicroUsd"] == pytest.approx(cost * 1_000_000)
     assert cost > 0
+
+
+async def test_under_a_days_ceiling_a_background_call_counts_in_full(tmp_path: Path) -> None:
+    """Only the process that took a slice of the day can settle it, and nobody waits there."""
+    environ = {"MODEL_PRICES": PRICES, "MAX_DAY_COST_USD": "5", "GEMINI_API": "interactions"}
+    async with kill_stage(tmp_path, environ) as stage:
+        await stage.deliver_until_closed()
+        step = await stage.step()
+        account = await stage.document(day_account())
+
+    assert step["status"] == "SUCCEEDED", step
+    assert account["slices"] == {}
+    # 8,192 tokens of output alone may come to 0.08 USD.
+    assert account["spentMicroUsd"] > 81_920
+
+
+async def test_a_call_costs_what_the_model_costs_that_served_it(tmp_path: Path) -> None:
+    prices = {
+        "gemini-3.5-flash": [{"from": "2020-01-01", "input": 1, "output": 10}],
+        "gemini-3.5-pro": [{"from": "2020-01-01", "input": 10, "output": 100}],
+    }
+    usage = {"promptTokenCount": 1_000, "totalTokenCount": 1_500}
+    served = FaultRule(kind=FaultKind.NONE, model_version="gemini-3.5-pro", usage=usage)
+    environ = {"MODEL_PRICES": json.dumps(prices), "MAX_RUN_COST_USD": "5"}
+    async with one_report(tmp_path, environ=environ) as report:
+        report.stand_in.state.faults.add([served])
+        step = await report.execute()
+        account = await report.document(RUN_ACCOUNT)
+
+    # 1,000 of the prompt, and 500 that may all be output.
+    assert step["outputs"]["execution"]["accounting"]["costUsd"] == 0.06
+    assert account["spentMicroUsd"] == 60_000
+    [told] = report.events("llm_served_otherwise")
+    assert told["llm"]["modelVersion"] == "gemini-3.5-pro"
+
+
+@pytest.mark.parametrize(
+    "usage", [{"totalTokenCount": None}, {"promptTokenCount": 5}, {"totalTokenCount": "lots"}]
+)
+async def test_a_cost_that_is_not_known_is_not_stated(usage: Any, tmp_path: Path) -> None:
+    environ = {"MODEL_PRICES": PRICES, "MAX_RUN_COST_USD": "5"}
+    async with one_report(tmp_path, environ=environ) as report:
+        report.stand_in.state.faults.add([FaultRule(kind=FaultKind.NONE, usage=usage)])
+        step = await report.execute()
+        account = await report.document(RUN_ACCOUNT)
+
+    assert step["status"] == "SUCCEEDED"
+    assert "costUsd" not in step["outputs"]["execution"]["accounting"]
+    # All that was held for it.
+    assert account["spentMicroUsd"] > 81_920

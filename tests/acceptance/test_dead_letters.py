@@ -16,21 +16,22 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from infra.local.bundle import REPOSITORY, write_bundle
 from infra.local.demo import StepResult, seed, step_results
-from infra.local.emulator_clients import subscriber_client
-from infra.local.emulators import Missing, find_emulators
-from infra.local.environment import LocalEnvironment, local_environment
+from infra.local.emulators.clients import subscriber_client
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.emulators.pubsub import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
+from infra.local.environment import local_environment
 from infra.local.gemini import create_app
-from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, PUSH_SUBSCRIPTION
+from infra.local.overrides import EnvironmentOverrides
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.bundle import REPOSITORY, write_bundle
 from infra.local.scenario.model import Expectation, Scenario, SeedObject
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
-from infra.local.tuning import Tuning
-from infra.ops.dead_letter import DeadLetter
-from infra.ops.dead_letter_box import PubSubDeadLetters, pulled
+from infra.local.serving.asgi import serve
+from infra.ops.dead_letters.box import PubSubDeadLetters, pulled
+from infra.ops.dead_letters.letter import DeadLetter
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
 
@@ -133,7 +134,7 @@ async def broken_environment(tmp_path: Path) -> AsyncIterator[Site]:
             gemini_url=gemini_url,
             sources=sources,
             # The sweep would bring the jobs back too: here the replay alone does.
-            tuning=Tuning(sweep_every_seconds=86_400),
+            tuning=EnvironmentOverrides(sweep_every_seconds=86_400),
         ) as environment,
     ):
         await give_up_soon(environment)
@@ -180,15 +181,15 @@ async def test_a_broken_bundle_s_dead_letters_are_replayed_although_the_tool_is_
         forecast = await site.output("replay", "--dry-run")
         await mend(site)
 
-        tool = await site.command("replay", "--rate", "1")
+        tool = await site.command("replay", "--rate", "1", "--yes")
         await until_half_is_replayed(site)
         tool.send_signal(signal.SIGKILL)
         await tool.communicate()
         half = await site.replayed()
         # What it held comes back after a while; each replay does what is left.
         while not all(step.ended for step in await site.steps()):
-            await site.output("replay")
-        await site.output("replay")
+            await site.output("replay", "--yes")
+        await site.output("replay", "--yes")
         steps, left = await site.steps(), await site.letters()
 
     assert forecast["counts"]["replay"] == JOBS

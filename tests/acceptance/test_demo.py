@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 
 
 def demo(data_dir: Path, *options: str) -> dict[str, Any]:

@@ -14,18 +14,19 @@ import httpx2
 import pytest
 
 from infra.local.demo import seed
-from infra.local.emulators import Missing, find_emulators
-from infra.local.environment import LocalEnvironment, local_environment
-from infra.local.local_functions import BUCKET
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.environment import local_environment
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.functions import BUCKET
 from infra.local.scenario.model import Scenario
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
 from infra.local.state_file import EnvironmentState, publish_state, read_state
-from infra.ops.connection import connect
-from infra.ops.doctor_commands import examine
-from infra.ops.doctor_facts import Finding
-from infra.ops.options import Where
+from infra.ops.cli.options import Where
+from infra.ops.doctor.commands import examine
+from infra.ops.doctor.facts import CheckResult
+from infra.ops.environment.connection import connect
 from shared.domain.documents import Create, DocumentRef
 
 _SECONDS = 60
@@ -41,7 +42,7 @@ class Patient:
         assert state is not None
         self.environment, self.data_dir, self.state = environment, data_dir, state
 
-    async def findings(self) -> list[Finding]:
+    async def findings(self) -> list[CheckResult]:
         async with connect(Where(local=True, data_dir=self.data_dir)) as connection:
             return list(await examine(connection))
 
@@ -179,6 +180,7 @@ def assert_the_command_says_so(data_dir: Path) -> None:
     )
     levels = [finding["level"] for finding in json.loads(done.stdout)["findings"]]
 
-    assert sorted(levels) == ["problem", "warning"]
+    # The hash that was planted, and that the sample's schema invites an empty report.
+    assert sorted(levels) == ["problem", *["warning"] * 3]
     assert done.returncode == 1
-    assert "1 problems, 1 warnings" in done.stderr
+    assert "1 problems, 3 warnings" in done.stderr

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.embedded.deliveries import DeliveryPolicy
-from infra.local.embedded.environment import EmbeddedEnvironment, Stages, _dispatcher, _sweep
-from infra.local.local_functions import function_environ
-from infra.local.objects import ObjectFolder
+from infra.local.embedded.environment import (
+    EmbeddedEnvironment,
+    Stages,
+    _dispatcher,
+    sweep_handler,
+)
+from infra.local.processes.functions import function_environ
+from infra.local.storage.objects import ObjectFolder
 from shared.domain.documents import Create, DocumentRef, Update
 from shared.domain.messages import decode_job_message
 
@@ -154,7 +159,9 @@ async def test_a_step_whose_event_is_lost_is_claimed_by_the_sweep(tmp_path: Path
             folder=ObjectFolder(tmp_path / "objects"),
             log_stream=log,
             stages=lambda environment: Stages(
-                dispatch=lose, execute=executor.answer, sweep=_sweep(environment)
+                dispatch=lose,
+                execute=executor.answer,
+                sweep=sweep_handler(environment, environment.environ),
             ),
         ) as environment:
             await seed(environment)

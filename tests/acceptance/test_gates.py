@@ -8,7 +8,7 @@ import pytest
 
 from infra.local.gemini.faults import FaultKind, FaultRule
 from infra.local.scenario.runs import MODEL_NAME
-from tests.one_report import OneReport, one_report
+from tests.support.one_report import OneReport, one_report
 
 SCHEMA_ID = "llm_schema_1M_report_v1_0"
 WRONG = "0" * 64

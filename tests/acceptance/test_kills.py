@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.chaos import ChaosSite, Ended, chaos_site, run_ids
+from tests.chaos.site import ChaosSite, Ended, chaos_site, run_ids
 
 pytestmark = [pytest.mark.emulators, pytest.mark.timeout(900)]
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from infra.local.bundle import REPOSITORY
 from infra.local.demo import StepResult, differences, seed, step_results
-from infra.local.emulators import Missing, find_emulators
-from infra.local.environment import EmulatorsMissing, LocalEnvironment, local_environment
-from infra.local.processes import ChildProcess, ProcessFailed
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.environment import EmulatorsMissing, local_environment
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ChildProcess, ProcessFailed
 from infra.local.scenario.model import Expectation, Scenario, SeedObject
 
 RUN_ID = "20260101-000000_BTCUSDT_abc"

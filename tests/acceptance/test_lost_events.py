@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from infra.local.demo import seed, step_results
-from infra.local.emulators import Missing, find_emulators
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.emulators.relay import EVENT_LIMIT_BYTES
 from infra.local.environment import local_environment
 from infra.local.gemini import create_app
-from infra.local.relay import EVENT_LIMIT_BYTES
+from infra.local.overrides import EnvironmentOverrides
 from infra.local.scenario.model import Expectation, Scenario
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
-from infra.local.tuning import Tuning
+from infra.local.serving.asgi import serve
 from shared.domain.documents import DocumentRef
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
@@ -54,7 +54,7 @@ async def test_a_run_above_the_event_size_limit_is_claimed_by_the_sweep(
             data_dir=tmp_path,
             say=print,
             gemini_url=gemini_url,
-            tuning=Tuning(sweep_every_seconds=1.0),
+            tuning=EnvironmentOverrides(sweep_every_seconds=1.0),
         ) as environment,
     ):
         await seed(environment, scenario)

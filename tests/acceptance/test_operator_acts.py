@@ -12,10 +12,10 @@ import pytest
 
 from executor.ports import ModelAnswer, ModelRequest
 from executor.service import Executor
-from infra.local.cloud_events import Document, document_event
+from infra.local.cloud.cloud_events import Document, document_event
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.scenario.single import single_report_run
-from infra.ops.operator_acts import ActRefused, perform
+from infra.ops.steps.acts import ActRefused, perform
 from shared.adapters.clock import SystemClock
 from shared.domain.attempts import OperatorAct
 from shared.domain.documents import DocumentRef
@@ -23,7 +23,7 @@ from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref, parse_job_record
 from shared.domain.jobs import JobRecord, JobState
 from shared.domain.steps import OperatorMove
-from tests.worker import (
+from tests.support.worker import (
     ANSWER,
     BUCKET,
     TIMEOUT_SECONDS,
@@ -32,11 +32,13 @@ from tests.worker import (
     create,
     publish_registry,
     push,
+    pushed,
     read,
 )
 
 RUN_ID, STEP_ID = RunId("20260105-090000_BTCUSDT_act"), StepId("llm_report_1d")
 RUN = DocumentRef("flow_runs", RUN_ID)
+TOLD = ("ann@example.com", "console", "wrong chart", STEP_ID)
 RENEWAL = timedelta(seconds=0.2)
 
 
@@ -87,8 +89,21 @@ class Site:
 
     async def act(self, move: OperatorMove) -> None:
         """Do it as the command line does."""
-        act = OperatorAct(act=str(move), at=SystemClock().now(), reason="test")
+        act = OperatorAct(
+            act=str(move),
+            at=SystemClock().now(),
+            reason="wrong chart",
+            by="ann@example.com",
+            via="console",
+            claim_id=(await self.job()).claim_id,
+        )
         await perform(move, self.documents, RUN, STEP_ID, act)
+
+    def told(self) -> list[tuple[str, ...]]:
+        """The acts that the worker's log names: what, who, where and why."""
+        names = ("act", "by", "via", "reason", "stepId")
+        entries = self.worker.log.entries("operator_act")
+        return [tuple(entry[name] for name in names) for entry in entries]
 
     async def step(self) -> dict[str, Any]:
         """The step as it stands."""
@@ -124,7 +139,7 @@ async def at_work(tmp_path: Path) -> AsyncIterator[tuple[Site, Callable[[], Awai
     site.worker.put([*objects])
     await publish_registry(site.documents)
     await create(site.documents, RUN, run)
-    pushing = asyncio.create_task(site.executor.handle(await site.dispatched()))
+    pushing = asyncio.create_task(pushed(site.executor, await site.dispatched()))
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await model.begun.wait()
         yield site, lambda: pushing
@@ -146,6 +161,7 @@ async def test_a_step_cancelled_at_work_gives_up_its_call_and_writes_nothing(
         assert (job.state, job.llm_calls) == (JobState.ABANDONED, 1)
         assert [act.act for act in job.operator_acts] == ["cancel"]
         assert not list((tmp_path / BUCKET).rglob(f"*{STEP_ID}*"))
+        assert site.told() == [("cancel", *TOLD)]
 
 
 async def test_a_cancelled_step_that_runs_again_succeeds_under_a_claim_of_its_own(
@@ -158,7 +174,7 @@ async def test_a_cancelled_step_that_runs_again_succeeds_under_a_claim_of_its_ow
         await site.act(OperatorMove.RERUN)
         site.model.may_answer.set()
 
-        assert await site.executor.handle(await site.dispatched()) == 204
+        assert await pushed(site.executor, await site.dispatched()) == 204
 
         step, job = await site.step(), await site.job()
         assert (step["status"], "error" in step) == ("SUCCEEDED", False)
@@ -166,6 +182,15 @@ async def test_a_cancelled_step_that_runs_again_succeeds_under_a_claim_of_its_ow
         assert job.claim_id != first.claim_id
         assert (job.claim_number, job.attempt, job.llm_calls) == (2, 1, 1)
         assert [act.act for act in job.operator_acts] == ["cancel", "rerun"]
+        assert site.told() == [("cancel", *TOLD), ("rerun", *TOLD)]
+
+
+async def test_a_step_that_nobody_touched_names_no_operator(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (site, answered):
+        site.model.may_answer.set()
+        await answered()
+
+        assert site.told() == []
 
 
 async def test_a_cancellation_that_comes_when_the_report_stands_leaves_the_step_as_it_ended(

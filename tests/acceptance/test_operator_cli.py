@@ -18,16 +18,16 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from infra.local.emulator_clients import firestore_client
-from infra.local.objects import ObjectFolder
+from infra.local.emulators.clients import firestore_client
 from infra.local.state_file import EnvironmentState, claimed, publish_state
+from infra.local.storage.objects import ObjectFolder
 from infra.ops.main import app
-from infra.ops.step_logs import LogsUnavailable, cloud_entries
+from infra.ops.steps.logs import LogsUnavailable, cloud_entries
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
-from tests.conftest import Emulators
+from tests.support.emulators import Emulators
 
 RUN_ID = "20260105-090000_BTCUSD_demo"
 OLDER = "20260104-090000_ETHUSD_demo"
@@ -241,6 +241,7 @@ def test_every_command_prints_the_json_it_promises(environment: Environment) -> 
             "leaseExpiresAt",
         ),
         *("notBefore", "wakeAt", "lastCode", "attempts", "acts"),
+        *("claimNumber", "formerClaims", "acknowledged", "refusals", "patienceUntil"),
     }
     report = environment.json("report", "show", RUN_ID, GOOD)
     assert report["output"]["summary"]["markdown"] == MARKDOWN
@@ -281,7 +282,7 @@ def test_a_step_tells_a_pipe_of_its_attempts_and_of_what_operators_did(
     shown = environment.run("steps", "show", RUN_ID, BAD)
 
     lines = [line.split("\t") for line in shown.stdout.splitlines()]
-    assert ["operator", "2026-01-05T09:00:00.000Z", "rerun", "published"] in lines
+    assert ["operator", "2026-01-05T09:00:00.000Z", "", "rerun", "published"] in lines
     ending = ("report STOP", "PROMPT_NOT_FOUND")
     assert lines[-1] == ["attempt", "1", "2026-01-05T09:00:00.000Z", "1.0 s", *ending]
     assert ["lease", "until 2026-01-05T09:00:00.000Z"] in lines

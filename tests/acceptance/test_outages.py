@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.emulators.pubsub import create_topics
 from infra.local.gemini.faults import FaultKind, FaultRule
-from infra.local.processes import ChildProcess
-from infra.local.pubsub_setup import create_topics
-from tests.chaos import ChaosSite, chaos_site, run_ids
+from infra.local.processes.children import ChildProcess
+from tests.chaos.site import ChaosSite, chaos_site, run_ids
 
 pytestmark = [pytest.mark.emulators, pytest.mark.timeout(600)]
 

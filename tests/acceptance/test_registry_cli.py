@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.local.emulator_clients import firestore_client
+from infra.local.emulators.clients import firestore_client
 from infra.local.scenario.schemas import schema_documents
-from infra.ops.connection import connect
+from infra.ops.cli.options import Where
+from infra.ops.environment.connection import connect
 from infra.ops.main import app
-from infra.ops.options import Where
-from infra.ops.registry import PROMPTS, Registry, Standing
-from infra.ops.registry_files import read_entries
+from infra.ops.registry.documents import PROMPTS, Registry, Standing
+from infra.ops.registry.files import read_entries
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import DocumentRef
-from tests.conftest import Emulators
+from tests.support.emulators import Emulators
 
 PROMPT_ID = "llm_prompt_1d_report_v1_0"
 SCHEMA_ID = "llm_schema_1M_report_v1_0"
@@ -211,12 +211,36 @@ def test_of_racing_publishers_one_creates_and_the_others_find_it(project: Projec
     assert project.stored("llm_prompts", PROMPT_ID) == PROMPT
 
 
-def test_the_hash_of_a_file_needs_no_environment(tmp_path: Path) -> None:
-    path = tmp_path / f"{SCHEMA_ID}.json"
+@pytest.mark.parametrize("name", [SCHEMA_ID, "report"])
+def test_the_hash_of_a_file_needs_neither_an_environment_nor_an_id(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}.json"
     path.write_text(json.dumps(schema_documents()[SCHEMA_ID]["jsonSchema"]), encoding="utf-8")
 
     result = CliRunner().invoke(app, ["schemas", "hash", str(path)])
 
     assert result.stdout == (
-        f"1267bf2982c5b2ab8991ffe70894134f0357f0bc7deb8a61d9959fa886a24797\t{SCHEMA_ID}\n"
+        f"1267bf2982c5b2ab8991ffe70894134f0357f0bc7deb8a61d9959fa886a24797\t{name}\n"
     )
+
+
+def test_a_schema_that_states_its_id_is_called_by_it_whatever_the_file_is_called(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({**schema_documents()[SCHEMA_ID], "createdAt": "2026-01-05"}))
+
+    result = CliRunner().invoke(app, ["schemas", "hash", str(path)])
+
+    assert result.stdout.endswith(f"\t{SCHEMA_ID}\n")
+
+
+def test_what_is_published_needs_an_id_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(schema_documents()[SCHEMA_ID]["jsonSchema"]), encoding="utf-8")
+
+    result = CliRunner().invoke(app, ["schemas", "publish", str(path), "--project", "p"])
+
+    assert result.exit_code == 1
+    assert "the name must be a schema id, such as llm_schema_" in result.stderr

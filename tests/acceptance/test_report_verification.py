@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from infra.local.embedded.objects import EmbeddedObjects
 from infra.local.scenario.model import SeedObject
-from infra.ops.connection import Connection
+from infra.ops.environment.connection import Connection
+from infra.ops.environment.listing import EmbeddedRunListing
 from infra.ops.main import app
-from infra.ops.report_verification import Standing, Verification, verify_report
-from infra.ops.run_listing import EmbeddedRunListing
-from infra.ops.run_reading import NotFound
+from infra.ops.reports.verification import InputState, Verification, verify_report
+from infra.ops.runs.reading import NotFound
 from shared.domain.documents import DocumentRef, Update
-from tests.one_report import RUN_ID, STEP_ID, OneReport, one_report
+from tests.support.one_report import RUN_ID, STEP_ID, OneReport, one_report
 
 PROMPT = DocumentRef("llm_prompts", "llm_prompt_1d_report_v1_0")
 SCHEMA = DocumentRef("llm_schemas", "llm_schema_1M_report_v1_0")
@@ -67,7 +67,7 @@ def rewrite(report: OneReport, part: str, change: Callable[[bytes], bytes] = byt
     report.environment.folder.write(found.bucket, found.name, change(found.data))
 
 
-def changes(found: Verification) -> Mapping[str, Standing]:
+def changes(found: Verification) -> Mapping[str, InputState]:
     return {each.name: each.standing for each in found.changes}
 
 
@@ -106,7 +106,7 @@ async def test_an_object_that_changed_is_named(part: str, name: str, tmp_path: P
         found = await verified(report, uri)
 
     assert not found.verified
-    assert changes(found) == {name: Standing.CHANGED}
+    assert changes(found) == {name: InputState.CHANGED}
     [changed] = found.changes
     assert part in changed.place
 
@@ -118,7 +118,7 @@ async def test_the_same_bytes_in_another_generation_are_told_apart(tmp_path: Pat
         found = await verified(report, uri)
 
     assert not found.verified
-    assert changes(found) == {"OHLCV": Standing.REWRITTEN}
+    assert changes(found) == {"OHLCV": InputState.REWRITTEN}
 
 
 async def test_what_is_gone_is_named(tmp_path: Path) -> None:
@@ -129,7 +129,10 @@ async def test_what_is_gone_is_named(tmp_path: Path) -> None:
         found = await verified(report, uri)
 
     assert found.recomputed is None
-    assert changes(found) == {"prompt": Standing.GONE, "previous report": Standing.GONE}
+    assert changes(found) == {
+        "prompt": InputState.GONE,
+        "previous report": InputState.GONE,
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ async def test_a_document_that_changed_is_named(
         found = await verified(report, uri)
 
     assert not found.verified
-    assert changes(found) == {name: Standing.CHANGED}
+    assert changes(found) == {name: InputState.CHANGED}
 
 
 async def test_another_number_of_charts_leaves_the_images_unknown(tmp_path: Path) -> None:
@@ -165,8 +168,8 @@ async def test_another_number_of_charts_leaves_the_images_unknown(tmp_path: Path
         found = await verified(report, uri)
 
     assert changes(found) == {
-        "charts manifest": Standing.CHANGED,
-        "previous report": Standing.UNKNOWN,
+        "charts manifest": InputState.CHANGED,
+        "previous report": InputState.UNKNOWN,
     }
 
 

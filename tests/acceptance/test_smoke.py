@@ -9,11 +9,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.local.emulators import Missing, find_emulators
-from infra.local.environment import LocalEnvironment, local_environment
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.environment import local_environment
+from infra.local.plan import LocalEnvironment
 from infra.local.state_file import read_state
-from infra.ops.options import Where
-from infra.ops.smoke import show_smoke
+from infra.ops.cli.options import Where
+from infra.ops.smoke.commands import show_smoke
 
 _SECONDS = 120.0
 _COLLECTIONS = ("flow_runs", "llm_jobs", "llm_prompts", "llm_schemas", "llm_spend")

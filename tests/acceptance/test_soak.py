@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import Trouble, soak
+from tests.chaos.soak import Trouble, soak
 
 
 @pytest.mark.emulators

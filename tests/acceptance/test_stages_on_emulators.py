@@ -14,21 +14,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.cloud_events import Document, document_event
-from infra.local.emulator_clients import firestore_client
-from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
-from infra.local.relay import Relay
+from infra.local.cloud.cloud_events import Document, document_event
+from infra.local.emulators.clients import firestore_client
+from infra.local.emulators.firestore_proxy import FirestoreProxy, firestore_proxy
+from infra.local.emulators.relay import Relay
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import DocumentRef
 from shared.domain.errors import FirestoreClaimFailed
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
-from shared.ports import StoreUnavailable
-from tests.conftest import Emulators
-from tests.worker import BUCKET, TIMEOUT_SECONDS, Worker, create, publish_registry, push, read
+from shared.ports import StoreRefused
+from tests.support.emulators import Emulators
+from tests.support.worker import (
+    BUCKET,
+    TIMEOUT_SECONDS,
+    Worker,
+    create,
+    publish_registry,
+    push,
+    pushed,
+    read,
+)
 
 pytestmark = pytest.mark.emulators
 
@@ -149,13 +158,13 @@ async def test_a_run_costs_one_commit_a_claim_and_its_own_writes_cost_nothing(
         assert site.calls == {"Commit": 1}
         assert noops(site) == ["dependency_not_succeeded"]
 
-        assert await executor.handle(push(site.worker.queue.messages[0])) == 204
+        assert await pushed(executor, push(site.worker.queue.messages[0])) == 204
         await site.settled(relay, jobs=2)
 
         assert site.calls == {"Commit": 2}
         assert noops(site)[1:] == ["no_ready_step"]
 
-        assert await executor.handle(push(site.worker.queue.messages[1])) == 204
+        assert await pushed(executor, push(site.worker.queue.messages[1])) == 204
         await site.settled(relay, jobs=2)
 
     assert site.calls == {"Commit": 2}
@@ -168,7 +177,7 @@ async def test_a_run_costs_one_commit_a_claim_and_its_own_writes_cost_nothing(
 async def test_both_stages_log_under_one_trace(site: Site) -> None:
     await seeded(site)
     await site.worker.dispatcher(site.documents).handle(*(await event_of(site)))
-    await site.worker.executor(site.documents).handle(push(site.worker.queue.messages[0]))
+    await pushed(site.worker.executor(site.documents), push(site.worker.queue.messages[0]))
 
     entries = [
         *site.worker.log.entries("job_published"),
@@ -210,7 +219,7 @@ async def test_of_many_identical_pushes_one_calls_the_model(site: Site) -> None:
 
     answers = await asyncio.gather(
         *(
-            site.worker.executor(site.documents).handle(push(message, f"{number}"))
+            pushed(site.worker.executor(site.documents), push(message, f"{number}"))
             for number in range(RACERS)
         )
     )
@@ -229,10 +238,10 @@ async def test_a_job_costs_one_read_a_lease_and_a_finalize_and_a_duplicate_one_r
     await site.worker.dispatcher(site.documents).handle(*(await event_of(site)))
     [message] = site.worker.queue.messages
 
-    assert await site.worker.executor(site.counted).handle(push(message)) == 204
+    assert await pushed(site.worker.executor(site.counted), push(message)) == 204
     assert site.calls == {"BatchGetDocuments": 1, "Commit": 2}
 
-    assert await site.worker.executor(site.counted).handle(push(message)) == 204
+    assert await pushed(site.worker.executor(site.counted), push(message)) == 204
     assert site.calls == {"BatchGetDocuments": 2, "Commit": 2}
 
 
@@ -258,7 +267,7 @@ async def test_a_lease_and_a_finalize_whose_answers_are_lost_cost_no_second_call
     [message] = site.worker.queue.messages
     site.proxy.answers_to_lose["Commit"] = 2
 
-    assert await site.worker.executor(site.counted).handle(push(message)) == 204
+    assert await pushed(site.worker.executor(site.counted), push(message)) == 204
 
     assert len(site.worker.model.requests) == 1
     assert (await read(site.documents, RUN))["steps"][STEP_ID]["status"] == "SUCCEEDED"
@@ -273,21 +282,24 @@ async def test_a_run_near_the_limit_of_a_mebibyte_is_claimed(site: Site) -> None
     assert len(site.worker.queue.messages) == 1
 
 
-async def test_a_run_without_room_for_the_claim_is_handed_back_and_the_log_says_why(
-    site: Site,
+@pytest.mark.parametrize(
+    ("bytes_left", "status"), [(0, "READY"), (40, "FAILED"), (250, "FAILED"), (400, "FAILED")]
+)
+async def test_a_run_without_room_for_the_claim_ends_its_step_in_the_room_there_is(
+    site: Site, bytes_left: int, status: str
 ) -> None:
     run, _ = single_report_run(bucket=BUCKET, run_id=RUN_ID)
-    await create(site.documents, RUN, {**run, "note": "x" * await largest_note(site, run)})
+    note = "x" * (await largest_note(site, run) - bytes_left)
+    await create(site.documents, RUN, {**run, "note": note})
 
-    with pytest.raises(FirestoreClaimFailed):
-        await site.worker.dispatcher(site.counted).handle(*(await event_of(site)))
+    await site.worker.dispatcher(site.counted).handle(*(await event_of(site)))
 
-    [entry] = site.worker.log.entries("cloud_event_finished")
-    assert (entry["severity"], entry["outcome"]) == ("ERROR", "redeliver")
-    assert entry["code"] == "FIRESTORE_CLAIM_FAILED"
-    assert "InvalidArgument" in entry["message"]
+    [entry] = site.worker.log.entries("step_failed")
+    assert (entry["severity"], entry["code"]) == ("ERROR", "RUN_TOO_LARGE")
     assert site.worker.queue.messages == []
-    assert (await read(site.documents, RUN))["steps"][STEP_ID]["status"] == "READY"
+    step = (await read(site.documents, RUN))["steps"][STEP_ID]
+    assert step["status"] == status
+    assert (step.get("error") or {}).get("code", "RUN_TOO_LARGE") == "RUN_TOO_LARGE"
 
 
 async def largest_note(site: Site, run: dict[str, Any]) -> int:
@@ -299,7 +311,7 @@ async def largest_note(site: Site, run: dict[str, Any]) -> int:
         ref = DocumentRef("flow_runs", f"{length:0{len(RUN_ID)}}")
         try:
             await create(site.documents, ref, {**run, "note": "x" * length})
-        except StoreUnavailable:
+        except StoreRefused:
             too_long = length
         else:
             fits = length

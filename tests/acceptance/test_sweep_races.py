@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from dispatcher.ports import DispatcherPorts, SweepPorts
 from dispatcher.service import Dispatcher
 from dispatcher.settings import DispatcherSettings, read_settings
 from dispatcher.sweep import Sweep
-from dispatcher.sweep_plan import RECOVERY_WAKES, Outcome
-from infra.local.cloud_events import Document, document_event
+from dispatcher.sweep_plan import RECOVERY_WAKES, SweepOutcome
+from dispatcher.wiring import assemble, assemble_sweep
+from infra.local.cloud.cloud_events import Document, document_event
 from infra.local.embedded.queue import KeptMessages
-from infra.local.emulator_clients import firestore_client
+from infra.local.emulators.clients import firestore_client
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
 from shared.domain.documents import Create, DocumentRef, Snapshot
@@ -26,8 +28,8 @@ from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import create_job, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord, JobState, Lease
 from shared.domain.messages import decode_job_message
-from shared.events import EventLogger
-from tests.conftest import Emulators
+from shared.log import EventLogger
+from tests.support.emulators import Emulators
 
 pytestmark = pytest.mark.emulators
 
@@ -57,25 +59,29 @@ class Site:
 
     def dispatcher(self) -> Dispatcher:
         """A dispatcher as the function makes it; jobs are kept, not delivered."""
-        return Dispatcher(
-            documents=self.documents,
-            queue=self.queue,
-            clock=self.clock,
-            log=self.log,
-            settings=self.settings,
-            new_id=new_id,
+        return assemble(
+            DispatcherPorts(
+                documents=self.documents,
+                queue=self.queue,
+                clock=self.clock,
+                log=self.log,
+                new_id=new_id,
+            ),
+            self.settings,
         )
 
     def sweep(self) -> Sweep:
         """A sweep as the function makes it."""
-        return Sweep(
-            documents=self.documents,
-            work=FirestoreUnfinishedWork(self.client),
-            queue=self.queue,
-            clock=self.clock,
-            log=self.log,
-            settings=self.settings,
-            new_id=new_id,
+        return assemble_sweep(
+            SweepPorts(
+                documents=self.documents,
+                work=FirestoreUnfinishedWork(self.client),
+                queue=self.queue,
+                clock=self.clock,
+                log=self.log,
+                new_id=new_id,
+            ),
+            self.settings,
         )
 
     @property
@@ -151,8 +157,8 @@ async def test_of_many_sweeps_one_wakes_each_job_and_one_ends_each_spent_step(
     reports = await asyncio.gather(*(site.sweep().run() for _ in range(SWEEPS)))
 
     assert sum(report.failed.total() for report in reports) == 0
-    totals = sum((report.jobs for report in reports), Counter[Outcome]())
-    assert (totals[Outcome.REPUBLISHED], totals[Outcome.EXHAUSTED]) == (STEPS, STEPS)
+    totals = sum((report.jobs for report in reports), Counter[SweepOutcome]())
+    assert (totals[SweepOutcome.REPUBLISHED], totals[SweepOutcome.EXHAUSTED]) == (STEPS, STEPS)
     assert site.published() == {(job.run_id, job.step_id): 1 for job in jobs}
     steps = (await site.read(spent.ref)).data["steps"].values()
     assert {(step["status"], step["error"]["code"]) for step in steps} == {

@@ -1,5 +1,7 @@
 """The generated pages of the reference are what the code would write today."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,13 +10,13 @@ import pytest
 from infra.docs import variables
 from infra.docs.diagram import Arrow
 from infra.docs.pages import FOLDER, pages
-from infra.docs.states import JOB_PICTURE, STEP_PICTURE, job_arrows, step_arrows
+from infra.docs.states import JOB_PICTURE, STEP_PICTURE, WAITS, job_arrows, step_arrows
 from infra.docs.variables import settings_page
 from shared.domain import jobs, steps
 from shared.domain.errors import ErrorCode
 from shared.domain.jobs import JobState
 from shared.domain.steps import StepStatus
-from shared.events import Event
+from shared.log import LogEvent
 
 
 @pytest.fixture(scope="module", name="written")
@@ -37,10 +39,22 @@ def test_every_code_every_event_and_every_state_is_there(written: Mapping[str, s
         code for code in ErrorCode if f"`{code}`" not in written["reference/errors.md"]
     ] == []
     assert [
-        event for event in Event if f"`{event}`" not in written["reference/log-events.md"]
+        event for event in LogEvent if f"`{event}`" not in written["reference/log-events.md"]
     ] == []
     for state in (*StepStatus, *JobState):
         assert f"| `{state}` |" in written["reference/states.md"]
+
+
+def test_what_a_job_waits_for_is_told_by_fields_that_its_record_has() -> None:
+    job = json.loads((FOLDER / "reference/contracts/llm_job.schema.json").read_text())
+    known = {*job["properties"]}
+    for part in (*job["properties"].values(), *job["$defs"].values()):
+        known |= {*part.get("properties", {})}
+    told = re.findall(r"`([a-z][A-Za-z.\[\]]+)`", " ".join(" ".join(row) for row in WAITS))
+
+    assert {"queue", "waiting.slotUntil", "interaction", "cutOffAt"} <= {*told}
+    for field in told:
+        assert {part.removesuffix("[]") for part in field.split(".")} <= known, field
 
 
 @pytest.mark.parametrize(

@@ -86,3 +86,10 @@ def test_no_installed_distribution_has_a_package_named_as_one_of_ours() -> None:
         name: set(owners.get(name, ())) - {"worker-llm-client"} for name in (*_OURS, "main")
     }
     assert not any(strangers.values()), strangers
+
+
+def test_importing_the_scenario_loads_no_plotting_library() -> None:
+    run = "s.single_report_run(bucket='b', run_id='20260105-101500_X_abc')"
+    loaded = modules_after(f"import infra.local.scenario as s; {run}")
+
+    assert {"pandas", "matplotlib", "numpy"} & loaded == set()

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ _SETS = {
     "dispatcher": _ROOT / "dispatcher/requirements.txt",
     "executor": _ROOT / "executor/requirements.txt",
 }
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?: ;[^\\]*)?\s*\\?$")
+_PIN = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)(?:\[(?P<extras>[a-z0-9,._-]+)\])?"
+    r"==(?P<version>[^\s;\\]+)(?: ;[^\\]*)?\s*\\?$"
+)
 _GROUPS: dict[str, list[Any]] = tomllib.loads((_ROOT / "pyproject.toml").read_text())[
     "dependency-groups"
 ]
@@ -67,6 +71,25 @@ def test_what_the_requirements_need_in_turn_is_pinned_too(name: str) -> None:
             wanted += needed_by(project, requirement.extras)
 
 
+@pytest.mark.parametrize("stage", ["dispatcher", "executor"])
+def test_a_pin_has_every_extra_that_another_package_asks_for(stage: str) -> None:
+    """Before 23.3.2 pip refuses `name[extra]` beside a pin without it (pypa/pip#9644)."""
+    text = _SETS[stage].read_text()
+    pinned = {
+        str(canonicalize_name(m["name"])): set((m["extras"] or "").split(",")) - {""}
+        for line in text.splitlines()
+        if (m := _PIN.match(line))
+    }
+    asked: dict[str, set[str]] = defaultdict(set)
+    here = {canonicalize_name(one.name) for one in importlib.metadata.distributions()}
+    for project in here & pinned.keys():
+        for requirement in needed_by(project, pinned[project]):
+            asked[canonicalize_name(requirement.name)] |= requirement.extras
+
+    assert len(here & pinned.keys()) > len(pinned) - 5
+    assert {name: extras for name, extras in asked.items() if extras - pinned[name]} == {}
+
+
 def needed_by(project: str, extras: set[str]) -> Iterator[Requirement]:
     for line in importlib.metadata.requires(project) or ():
         requirement = Requirement(line)
@@ -104,3 +127,11 @@ def test_no_deployable_carries_the_tools_of_development() -> None:
 
     for stage in ("dispatcher", "executor"):
         assert tools & pins(stage).keys() == set()
+
+
+def test_an_installed_command_line_asks_for_what_its_code_needs() -> None:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    groups = ("dispatcher", "executor", "local")
+
+    needed = {str(one) for group in groups for one in asked_for(group)}
+    assert {str(Requirement(one)) for one in project["dependencies"]} == needed

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terraform_module import ROOT, local_values, source_files
+from tests.support.alert_rules import rules
+from tests.support.terraform_module import ROOT
 
 _RUNBOOKS = ROOT / "docs/how-to/runbooks"
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
@@ -13,9 +14,8 @@ _PARTS = ("**What it means.**", "**How bad it is.**", "**What to look at.**", "*
 
 
 def alerts() -> set[str]:
-    text = "".join(path.read_text() for path in source_files())
-    named = set(re.findall(r"\$\{var\.alerts\.runbooks_url\}/([a-z-]+)\.md", text))
-    return named | set(local_values()["thresholds"]) - {"__comments__", "__is_block__"}
+    """The runbooks that the alerts link to."""
+    return {rule["annotations"]["runbook"] for rule in rules().values()}
 
 
 def runbooks() -> list[Path]:

@@ -16,8 +16,9 @@ from google.genai import types
 
 from dispatcher.sweep_report import SweepReport
 from shared.domain.errors import ErrorCode
-from shared.events import Event, Severity
-from tests.terraform_module import ROOT, local_values, source_files, unquoted
+from shared.log import LogEvent, Severity
+from tests.support.alert_rules import RULES
+from tests.support.terraform_module import ROOT, local_values, source_files, unquoted
 
 _STAGES = ("dispatcher", "executor", "shared")
 #: What the logger itself puts on every entry.
@@ -34,6 +35,7 @@ _NOT_THE_WORKERS_FAULT = {
     ErrorCode.LLM_SAFETY_BLOCK,
     ErrorCode.ARTIFACT_CONFLICT,
     ErrorCode.COST_CEILING_EXCEEDED,
+    ErrorCode.RUN_TOO_LARGE,
 }
 _EVENTS = re.compile(r'jsonPayload\.event=(?:"(\w+)"|\(([^)]*)\))')
 _FIELD = re.compile(r"jsonPayload\.([A-Za-z.]+)")
@@ -57,8 +59,8 @@ def written() -> Written:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     _note(node, found)
-    found.fields[Event.SWEEP_FINISHED] |= set(SweepReport().as_json())
-    found.fields[Event.LOG_ENTRY_REJECTED] |= _REJECTION
+    found.fields[LogEvent.SWEEP_FINISHED] |= set(SweepReport().as_json())
+    found.fields[LogEvent.LOG_ENTRY_REJECTED] |= _REJECTION
     return found
 
 
@@ -68,8 +70,8 @@ def _note(call: ast.Call, found: Written) -> None:
     if name == "bind":
         found.bound |= fields
     match call.args:
-        case [ast.Attribute(value=ast.Name(id="Event"), attr=attr), *_]:
-            event = Event[attr]
+        case [ast.Attribute(value=ast.Name(id="LogEvent"), attr=attr), *_]:
+            event = LogEvent[attr]
             found.fields[event] |= fields
             found.severities[event].add(name.upper())
 
@@ -129,7 +131,7 @@ def test_a_metric_reads_events_and_fields_that_the_code_writes(
     for event in events:
         available |= written.fields[event]
 
-    assert events <= set(Event)
+    assert events <= set(LogEvent)
     assert {event for event in events if not written.fields[event]} == set()
     assert set(_FIELD.findall(text)) - available == set()
 
@@ -154,6 +156,8 @@ def test_nothing_else_in_the_module_reads_a_log_entry() -> None:
 def test_alerts_and_dashboard_read_metrics_that_exist() -> None:
     text = "".join(path.read_text() for path in source_files())
     read = set(re.findall(r'local\.(?:series|sums)\["(\w+)"\]', text))
+    alerted = re.findall(r"logging_googleapis_com:user_(\w+)\{", RULES.read_text())
+    read |= {re.sub(r"_(sum|bucket|count)$", "", name) for name in alerted}
 
     assert read == set(metrics())
 
@@ -166,8 +170,7 @@ def test_the_objective_counts_every_code_that_is_the_workers_fault() -> None:
 
 
 def test_the_rate_limit_alert_reads_a_code_that_exists() -> None:
-    text = "".join(path.read_text() for path in source_files())
+    codes = re.findall(r'code="([A-Z_]+)"', RULES.read_text())
 
-    codes = re.findall(r'metric\.labels\.code=\\"([A-Z_]+)\\"', text)
     assert codes == ["RATE_LIMITED"]
     assert set(codes) <= set(ErrorCode)

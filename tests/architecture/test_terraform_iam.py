@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.terraform_module import ROOT, resources, source_files, unquoted
+from tests.support.terraform_module import ROOT, resources, source_files, unquoted
 
 _REFERENCE = ROOT / "docs/reference/iam.md"
 _IAM = re.compile(r"_iam_(member|binding|policy)\.")
@@ -15,6 +15,7 @@ _BASIC = {"roles/owner", "roles/editor", "roles/viewer", "roles/browser"}
 #: Services that bind roles on the project and nowhere below it.
 _ON_THE_PROJECT_ONLY = {
     "roles/eventarc.eventReceiver",
+    "roles/SERVICE.serviceAgent",
     "roles/logging.logWriter",
     "roles/telemetry.tracesWriter",
 }
@@ -60,7 +61,7 @@ def role_of(binding: Mapping[str, object]) -> str:
     role = str(unquoted(binding["role"]))
     custom = re.search(r"google_project_iam_custom_role\.(\w+)", role)
     if custom is None:
-        return role
+        return role.replace("${each.key}", "SERVICE")
     address = f"google_project_iam_custom_role.{custom[1]}"
     return str(unquoted(resources()[address]["role_id"]))
 
@@ -79,7 +80,7 @@ def test_a_row_names_the_bindings_role_and_where_the_call_is_made(row: Row) -> N
 def test_a_row_stands_under_the_identity_that_is_bound(row: Row) -> None:
     body = bindings()[row.binding]
     member = str(body.get("member") or body["members"])
-    accounts = re.findall(r"google_service_account\.(\w+)\.member", member)
+    accounts = re.findall(r"google_service_account\.(\w+)(?:\[0\])?\.member", member)
     wanted = re.search(r"\(`llm-(\w+)`\)", row.section)
 
     if wanted:
@@ -88,8 +89,18 @@ def test_a_row_stands_under_the_identity_that_is_bound(row: Row) -> None:
         each = str(body["for_each"])
         functions = {"dispatcher", "executor", "sweep"}
         assert set(re.findall(r"google_service_account\.(\w+)\.member", each)) == functions
+    elif row.section == "People":
+        assert member == "${each.key}"
+        assert re.search(r"^\$\{.*var\.people\.\w+\}$", str(body["for_each"]))
+    elif row.section == "Agents that encrypt":
+        assert member == "${each.value}"
+    elif row.section == "Agents that serve":
+        assert member == "${google_project_service_identity.agent[each.key].member}"
     elif "agent" in row.section:
-        assert member == "${local.pubsub_agent}"
+        (service,) = re.findall(r'identity\.agent\[\\*"(\w+)\\*"\]\.member', member)
+        assert service == row.made_in.lower().replace("/", "").replace(" ", "")
+    elif row.binding.endswith(".notify_invokers"):
+        assert "allUsers" in member
     else:
         assert accounts[0] in {"push", "scheduler"}
 
@@ -108,11 +119,15 @@ def test_a_custom_role_has_the_permissions_of_its_rows_and_no_other() -> None:
     assert not [name for names in given.values() for name in names if "delete" in name]
 
 
-def test_no_role_is_basic_and_nobody_is_everybody() -> None:
+def test_no_role_is_basic_and_everybody_may_call_one_function_where_it_is_wanted() -> None:
     text = "".join(path.read_text() for path in source_files())
+    public = {name for name, body in bindings().items() if "allUsers" in str(body)}
 
     assert {role_of(body) for body in bindings().values()} & _BASIC == set()
-    assert not re.search(r"allUsers|allAuthenticatedUsers|domain:", text)
+    assert public == {"google_cloud_run_v2_service_iam_binding.notify_invokers"}
+    assert "var.notify.enabled" in str(bindings()[public.pop()]["count"])
+    assert len(re.findall(r"allUsers", text)) == 1
+    assert not re.search(r"allAuthenticatedUsers|domain:", text)
 
 
 def test_a_role_on_the_project_is_custom_conditioned_or_exists_nowhere_smaller() -> None:
@@ -130,8 +145,15 @@ def test_only_a_functions_callers_are_set_authoritatively() -> None:
     authoritative = {name for name in bindings() if "_iam_member." not in name}
 
     kind = "google_cloud_run_v2_service_iam_binding"
-    callers = ("dispatcher_invokers", "executor_invokers", "sweep_invokers")
+    callers = ("dispatcher_invokers", "executor_invokers", "notify_invokers", "sweep_invokers")
     assert authoritative == {f"{kind}.{name}" for name in callers}
+
+
+def test_no_identity_is_named_by_a_string() -> None:
+    """A grant to what is not made yet is refused: each is a resource."""
+    named = [p.name for p in source_files() if "gserviceaccount.com" in p.read_text()]
+
+    assert named == []
 
 
 def test_only_the_executor_reads_the_secret_or_touches_objects_of_the_worker() -> None:
@@ -142,8 +164,10 @@ def test_only_the_executor_reads_the_secret_or_touches_objects_of_the_worker() -
 
     executor = "${google_service_account.executor.member}"
     build = "${google_service_account.build.member}"
-    assert bound("google_secret_manager_secret_iam_member.") == {executor}
-    assert bound("google_storage_bucket_iam_member.") == {executor, build}
+    notify = "${google_service_account.notify[0].member}"
+    operators, rotators = "${each.key}", "${each.key}"
+    assert bound("google_secret_manager_secret_iam_member.") == {executor, notify, rotators}
+    assert bound("google_storage_bucket_iam_member.") == {executor, build, operators}
 
 
 def test_every_binding_says_why() -> None:

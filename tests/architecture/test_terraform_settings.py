@@ -3,17 +3,30 @@
 import re
 import tomllib
 
-from executor import ledger
-from infra.local import local_functions, pubsub_setup
-from infra.ops import doctor_facts, doctor_rules
+from executor.billing import day
+from infra.local.emulators import pubsub
+from infra.local.processes import functions
+from infra.ops.doctor import facts, rules
 from shared.domain import job_documents
-from tests.terraform_module import MODULE, ROOT, local_values, resources, unquoted
+from tests.support.terraform_module import (
+    MODULE,
+    ROOT,
+    local_values,
+    resolved,
+    resources,
+    unquoted,
+)
 
 _PAGE = ROOT / "docs/reference/settings.md"
-#: Read by Python itself.
-_NOT_OURS = {"PYTHONUNBUFFERED"}
-#: Fixed by the contract, or a secret: nobody sets them in passing.
-_NEVER_FREE = {"FLOW_RUNS_COLLECTION", "GEMINI_API_KEY"}
+#: Read by Python itself, and by the functions' framework.
+_NOT_OURS = {"PYTHONUNBUFFERED", "LOG_EXECUTION_ID"}
+#: Fixed by the contract, a secret, or the form of the log: nobody sets them in passing.
+_NEVER_FREE = {
+    "FLOW_RUNS_COLLECTION",
+    "GEMINI_API_KEY",
+    "LOG_EXECUTION_ID",
+    "WEBHOOK_SECRET",
+}
 
 
 def read_by_the_code() -> set[str]:
@@ -22,9 +35,9 @@ def read_by_the_code() -> set[str]:
 
 
 def told_by_terraform() -> set[str]:
-    files = ("functions", "dispatcher", "executor", "sweep")
+    files = ("functions", "dispatcher", "executor", "sweep", "notify")
     text = "".join((MODULE / f"{name}.tf").read_text() for name in files)
-    return set(re.findall(r"\b([A-Z][A-Z_]{3,}) +=", text)) - _NOT_OURS
+    return set(re.findall(r"\b([A-Z][A-Z_]{3,})(?: +=|\" =>)", text)) - _NOT_OURS
 
 
 def managed() -> set[str]:
@@ -55,27 +68,27 @@ def test_every_collection_whose_documents_expire_has_its_policy() -> None:
     policies = str(resources()["google_firestore_field.expiry"]["for_each"])
 
     named = set(re.findall(r'"(\w+)"', policies))
-    assert named == {job_documents.COLLECTION, ledger.COLLECTION}
+    assert named == {job_documents.COLLECTION, day.COLLECTION}
 
 
 def test_the_cloud_has_the_names_that_the_local_environment_and_the_commands_know() -> None:
     def named(kind: str, key: str = "name") -> set[str]:
         return {
-            unquoted(body[key])
+            resolved(body[key])
             for address, body in resources().items()
             if address.startswith(f"{kind}.")
         }
 
     assert named("google_pubsub_topic") == {
-        local_functions.JOBS_TOPIC,
-        local_functions.DEAD_LETTER_TOPIC,
+        functions.JOBS_TOPIC,
+        functions.DEAD_LETTER_TOPIC,
     }
     assert named("google_pubsub_subscription") == {
-        pubsub_setup.PUSH_SUBSCRIPTION,
-        pubsub_setup.DEAD_LETTER_SUBSCRIPTION,
+        pubsub.PUSH_SUBSCRIPTION,
+        pubsub.DEAD_LETTER_SUBSCRIPTION,
     }
-    assert named("google_cloudfunctions2_function") == set(doctor_facts.FUNCTIONS)
-    assert named("google_cloud_scheduler_job") == {doctor_facts.SCHEDULER_JOB}
+    assert named("google_cloudfunctions2_function") == {*facts.FUNCTIONS, facts.NOTIFY}
+    assert named("google_cloud_scheduler_job") == {facts.SCHEDULER_JOB}
 
 
 def test_the_local_subscription_is_as_patient_as_the_clouds() -> None:
@@ -83,11 +96,11 @@ def test_the_local_subscription_is_as_patient_as_the_clouds() -> None:
 
     numbers = dict(re.findall(r"^ +(\w+) += optional\(number, (\d+)\)", defaults, re.MULTILINE))
 
-    assert int(numbers["push_seconds"]) == pubsub_setup.ACK_DEADLINE_SECONDS
-    assert int(numbers["max_deliveries"]) == pubsub_setup.MAX_DELIVERY_ATTEMPTS
+    assert int(numbers["push_seconds"]) == pubsub.ACK_DEADLINE_SECONDS
+    assert int(numbers["max_deliveries"]) == pubsub.MAX_DELIVERY_ATTEMPTS
 
 
 def test_the_doctor_asks_for_services_that_terraform_enables() -> None:
     enabled = set(re.findall(r'"(\w+)\.googleapis\.com"', (MODULE / "services.tf").read_text()))
 
-    assert set(doctor_rules.SERVICES) <= enabled
+    assert set(rules.SERVICES) <= enabled

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 from tests.benchmarks.apart import NotMeasured, measured_apart
 from tests.benchmarks.machine import load_now, machine
 from tests.benchmarks.parts import PARTS

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from infra.local.bundle import REPOSITORY
-from infra.local.processes import tethered
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import tethered
 
 _GOODBYE_SECONDS = 30.0
 
@@ -47,7 +47,7 @@ def measured_apart(module: str, arguments: Sequence[str], *, within_seconds: flo
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Interrupt what still runs, so that it ends its own processes; then end it by force."""
-    # What it started is told by the kernel when it dies (see `infra.local.tether`).
+    # What it started is told by the kernel when it dies (see `infra.local.processes.tether`).
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)

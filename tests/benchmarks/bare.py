@@ -6,7 +6,7 @@ from typing import Any
 
 from google.genai import types
 
-from infra.local.local_functions import BUCKET
+from infra.local.processes.functions import BUCKET
 from shared.domain.documents import DocumentRef, Update
 
 _SECONDS = 60.0
@@ -15,11 +15,11 @@ _SECONDS = 60.0
 class Bare:
     """The calls of one job, through the executor's own clients, with as many bytes."""
 
-    def __init__(self, executor: Any) -> None:
-        self._documents = executor.documents
-        self._storage = executor.objects._client
+    def __init__(self, ports: Any) -> None:
+        self._documents = ports.documents
+        self._storage = ports.objects._client
         self._threads = ThreadPoolExecutor(8)
-        self._models = executor.model.client.aio.models
+        self._models = ports.model.client.aio.models
 
     async def prepare(self) -> None:
         """Learn names and sizes from a finished job."""

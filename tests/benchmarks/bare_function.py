@@ -1,4 +1,4 @@
-"""The executor's calls with no logic, as a function: what a push costs whoever makes them.
+"""The executor's calls with no logic, as a function: the least that a push can cost.
 
 It gets the environment of an executor, and a number as the body of each request.
 """
@@ -22,7 +22,7 @@ async def bare(request: Request) -> Response:
     number = int(await request.body())
     async with _PREPARING:
         if not _prepared:
-            made = Bare(wiring.executor())
+            made = Bare(wiring.production_ports())
             await made.prepare()
             _prepared.append(made)
     await _prepared[0].once(number)

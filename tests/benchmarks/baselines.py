@@ -4,12 +4,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.local.bundle import REPOSITORY
-from infra.local.local_functions import function_answers
-from infra.local.ports import LOOPBACK
-from infra.local.processes import Command
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import Command
+from infra.local.processes.functions import function_answers
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
+from infra.local.serving.free_ports import LOOPBACK
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
 

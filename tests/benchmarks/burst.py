@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.domain.documents import DocumentRef
-from tests.chaos import ChaosSite, WidePushes, chaos_site
+from tests.chaos.site import ChaosSite, WidePushes, chaos_site
 
 WIDTHS = (1, 10, 50)
 MODEL_SECONDS = 1.0

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from infra.local.cloud_events import CloudEventMessage
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Found, find_emulators
-from infra.local.environment import LocalEnvironment, local_environment
-from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
+from infra.local.cloud.cloud_events import CloudEventMessage
+from infra.local.emulators.finding import Found, find_emulators
+from infra.local.emulators.firestore_proxy import FirestoreProxy, firestore_proxy
+from infra.local.emulators.servers import running_emulators
+from infra.local.environment import local_environment
 from infra.local.gemini import create_app as create_gemini
-from infra.local.local_functions import BUCKET
+from infra.local.overrides import EnvironmentOverrides, Instruments
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.functions import BUCKET
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
-from infra.local.tuning import Instruments, Tuning
+from infra.local.serving.asgi import serve
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
 from tests.benchmarks.baselines import publish_registry
@@ -75,7 +76,7 @@ async def _measured(root: Path) -> CallCounts:
             say=print,
             environ={**os.environ, _PUBSUB: pubsub_host},
             gemini_url=url,
-            tuning=Tuning(
+            tuning=EnvironmentOverrides(
                 # Longer than any step here takes: renewals are left aside.
                 settings={"LEASE_SECONDS": "600", _PUBSUB: pubsub.address},
                 storage_wrapper=storage.around,

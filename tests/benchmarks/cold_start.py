@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 
 SETTINGS = {
     "GCP_PROJECT": "bench",

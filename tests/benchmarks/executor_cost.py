@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 from tests.benchmarks.site import Jobs, in_flight, model_calls, services
 from tests.benchmarks.warm_executor import quiet, warm_executor
 

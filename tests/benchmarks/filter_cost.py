@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Never
 
-from dispatcher.service import Dispatcher
+from dispatcher.ports import DispatcherPorts
 from dispatcher.settings import read_settings
-from infra.local.cloud_events import Document, document_event
+from dispatcher.wiring import assemble
+from infra.local.cloud.cloud_events import Document, document_event
 from shared.adapters.clock import SystemClock
-from shared.events import EventLogger, Severity
+from shared.log import EventLogger, Severity
 
 SIZES = (10, 50, 100, 250, 500)
 _RUN_ID = "20260105-090000_BTCUSD_bench"
@@ -96,19 +97,21 @@ async def _handled(
     attributes: Mapping[str, str], body: bytes, rounds: int, services: Any
 ) -> list[float]:
     clock = SystemClock()
-    dispatcher = Dispatcher(
-        documents=services,
-        queue=services,
-        clock=clock,
-        log=EventLogger(
-            component="dispatcher",
-            env="bench",
+    dispatcher = assemble(
+        DispatcherPorts(
+            documents=services,
+            queue=services,
             clock=clock,
-            threshold=Severity.INFO,
-            stream=io.StringIO(),
+            log=EventLogger(
+                component="dispatcher",
+                env="bench",
+                clock=clock,
+                threshold=Severity.INFO,
+                stream=io.StringIO(),
+            ),
+            new_id=lambda: "bench",
         ),
-        settings=read_settings(_SETTINGS),
-        new_id=lambda: "bench",
+        read_settings(_SETTINGS),
     )
     samples = []
     for _ in range(rounds):

@@ -14,20 +14,20 @@ from typing import Any, TypeAlias
 
 import httpx2
 
-from infra.local.bundle import REPOSITORY
-from infra.local.cloud_events import Document, document_event
-from infra.local.emulator_clients import firestore_client
-from infra.local.local_functions import (
+from infra.local.cloud.cloud_events import Document, document_event
+from infra.local.emulators.clients import firestore_client
+from infra.local.emulators.pubsub import create_topics
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ChildProcess, Command, running
+from infra.local.processes.functions import (
     BUCKET,
     Function,
     LocalAddresses,
     process_environ,
     start_function,
 )
-from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import ChildProcess, Command, running
-from infra.local.pubsub_setup import create_topics
 from infra.local.scenario.single import single_report_run
+from infra.local.serving.free_ports import LOOPBACK, free_port
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from infra.local.bundle import REPOSITORY
-from infra.local.processes import tethered
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import tethered
 from tests.benchmarks.cold_start import SETTINGS, TARGETS
 
 _VALGRIND = shutil.which("valgrind")

@@ -14,6 +14,7 @@ from tests.benchmarks.instructions import measure_instructions
 from tests.benchmarks.load import Growth, Load, measure_growth, measure_load
 from tests.benchmarks.recovery import Recovery, measure_recovery
 from tests.benchmarks.whole_path import PathPair, measure_paths
+from tests.storm.rows import ROWS, Row
 
 _NETWORK_SECONDS = (0.0, 0.02)
 
@@ -33,6 +34,7 @@ class Measured:
     load: Load | None = None
     growth: Growth | None = None
     recovery: Recovery | None = None
+    storm: Mapping[str, Row] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,4 +69,8 @@ PARTS: Mapping[str, Part] = {
         limit_seconds=1_800.0,
     ),
     "recovery": Part(measure=lambda quick: measure_recovery(3 if quick else 15)),
+    # `make storm` runs the rows side by side.
+    "storm": Part(
+        measure=lambda _: {row.__name__: row() for row in ROWS}, limit_seconds=3_600.0
+    ),
 }

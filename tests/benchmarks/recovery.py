@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import ChaosSite, chaos_site, run_ids
+from tests.chaos.site import ChaosSite, chaos_site, run_ids
 
 LEASE_SECONDS = 5
 SWEEP_SECONDS = 1.0

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 from tests.benchmarks.parts import PARTS, Measured
 from tests.benchmarks.sections import sections, table
 
 DOCS = REPOSITORY / "docs"
+_RAW = "benchmarks.json"
 _HEAD = """\
 <!-- Written by `make bench` from tests/benchmarks: edit that. -->
 
@@ -30,16 +31,26 @@ what was predicted, changed and measured is in [the history](benchmarks-history.
 def keep(folder: Path, part: str, measured: Mapping[str, Any]) -> None:
     """Put one part's figures in the place of its former ones, and write page and plots anew."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "benchmarks.json"
-    raw = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    raw = _raw(folder)
     raw[part] = measured
     raw = {name: raw[name] for name in PARTS if name in raw}
-    kept.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    (folder / _RAW).write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     (folder / "benchmarks.md").write_text(page(raw), encoding="utf-8")
     # Late: the page's test needs no plots.
     from tests.benchmarks.plots import draw
 
     draw(_figures(raw), folder / "images")
+
+
+def kept(folder: Path, part: str) -> Mapping[str, Any]:
+    """What was measured of one part before."""
+    found: Mapping[str, Any] = _raw(folder).get(part, {})
+    return found
+
+
+def _raw(folder: Path) -> dict[str, Any]:
+    path = folder / _RAW
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def page(raw: Mapping[str, Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from tests.benchmarks.parts import Measured
 from tests.benchmarks.recovery import LEASE_SECONDS, MODEL_SECONDS, SWEEP_SECONDS, Recovery
 from tests.benchmarks.targets import Target, targets
 from tests.benchmarks.whole_path import PathPair
+from tests.storm.rows import ROWS, Row
 
 _T = TypeVar("_T")
 _SINGLE = "single function"
@@ -33,6 +34,27 @@ def sections(measured: Measured) -> Iterator[str]:
     yield from _shown(_load, measured.load)
     yield from _shown(_growth, measured.growth)
     yield from _shown(_recovery, measured.recovery)
+    yield from _shown(_storm, measured.storm)
+
+
+def _storm(rows: Mapping[str, Row]) -> str:
+    cells = [
+        (row.scenario, row.to_reach, row.measured, "yes" if row.reached else "**no**")
+        for row in rows.values()
+    ]
+    missing = [row.__name__ for row in ROWS if row.__name__ not in rows]
+    left_out = f"\n\nNot measured: {', '.join(missing)}." if missing else ""
+    return (
+        "## A provider that refuses\n\n"
+        "`make storm`, in virtual time: the deployed code of all functions at the settings of"
+        " production, with 10 executors of 4 requests, a sweep every minute, calls of 8 to 22"
+        " seconds, and Eventarc and Pub/Sub as in the simulation. Where a minute's quota is"
+        " spoken of, the figure is the worst of three ways to count it: by the clock's minute,"
+        " by any sixty seconds, and by a bucket that holds ten seconds' worth. Ideal is the"
+        " number of steps over the quota.\n\n"
+        + table(("scenario", "to reach", "measured", "reached"), cells)
+        + left_out
+    )
 
 
 def _shown(section: Callable[[_T], str], figures: _T | None) -> Iterator[str]:

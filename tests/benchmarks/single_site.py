@@ -11,19 +11,19 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from infra.local.emulator_clients import firestore_client
-from infra.local.emulator_events import create_app as create_events_app
-from infra.local.emulator_events import register_trigger
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Found, find_emulators
-from infra.local.firestore_proxy import FirestoreProxy, firestore_proxy
-from infra.local.local_functions import BUCKET, LocalAddresses, process_environ
-from infra.local.objects import ObjectFolder
-from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import ChildProcess, running
-from infra.local.relay import Relay, RelayPolicy
-from infra.local.serve import serve
-from infra.local.storage import create_app as create_storage
+from infra.local.emulators.clients import firestore_client
+from infra.local.emulators.events import create_app as create_events_app
+from infra.local.emulators.events import register_trigger
+from infra.local.emulators.finding import Found, find_emulators
+from infra.local.emulators.firestore_proxy import FirestoreProxy, firestore_proxy
+from infra.local.emulators.relay import Relay, RelayPolicy
+from infra.local.emulators.servers import running_emulators
+from infra.local.processes.children import ChildProcess, running
+from infra.local.processes.functions import BUCKET, LocalAddresses, process_environ
+from infra.local.serving.asgi import serve
+from infra.local.serving.free_ports import LOOPBACK, free_port
+from infra.local.storage.objects import ObjectFolder
+from infra.local.storage.server import create_app as create_storage
 from shared.adapters.firestore import FirestoreDocuments
 from tests.benchmarks.baselines import publish_registry, single_function_command
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx2
 
-from infra.local.bundle import REPOSITORY
 from infra.local.embedded.queue import QueuedMessage, push_body
-from infra.local.local_functions import BUCKET, function_environ
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.functions import BUCKET, function_environ
 from infra.local.scenario.prompts import prompt_documents
 from infra.local.scenario.schemas import schema_documents
 from infra.local.scenario.single import single_report_run

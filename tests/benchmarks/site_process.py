@@ -12,13 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Found, find_emulators
+from infra.local.emulators.finding import Found, find_emulators
+from infra.local.emulators.servers import running_emulators
 from infra.local.gemini import create_app as create_gemini
-from infra.local.local_functions import BUCKET
-from infra.local.objects import ObjectFolder
-from infra.local.serve import serve
-from infra.local.storage import create_app as create_storage
+from infra.local.processes.functions import BUCKET
+from infra.local.serving.asgi import serve
+from infra.local.storage.objects import ObjectFolder
+from infra.local.storage.server import create_app as create_storage
 
 #: Room for ten thousand steps with all their versions: 192 MiB are full after two thousand.
 _HEAP_MEBIBYTES = 2_048

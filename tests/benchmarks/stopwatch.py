@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 
 _SECONDS = 120.0
 _HOP_HEADERS = {"host", "content-length", "connection", "transfer-encoding"}

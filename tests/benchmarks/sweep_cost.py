@@ -11,13 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from dispatcher.ports import SweepPorts
 from dispatcher.settings import read_settings
 from dispatcher.sweep import Sweep
 from dispatcher.sweep_report import SweepReport
+from dispatcher.wiring import assemble_sweep
 from infra.local.embedded.queue import KeptMessages
-from infra.local.emulator_clients import firestore_client
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Missing, find_emulators
+from infra.local.emulators.clients import firestore_client
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.emulators.servers import running_emulators
 from infra.local.scenario.single import single_report_run
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments, FirestoreUnfinishedWork
@@ -25,7 +27,7 @@ from shared.domain.documents import Create, DocumentRef, Write
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import create_job
 from shared.domain.jobs import JobRecord, JobState
-from shared.events import EventLogger
+from shared.log import EventLogger
 
 STEP_ID = StepId("llm_report_1d")
 _PROJECT, _CALL_SECONDS, _BATCH = "bench", 60.0, 100
@@ -61,14 +63,18 @@ def _sweep(client: Any) -> Sweep:
         "SWEEP_BUDGET_SECONDS": "3600",
         "SWEEP_MAX_PAGES": "10000",
     }
-    return Sweep(
-        documents=FirestoreDocuments(client),
-        work=FirestoreUnfinishedWork(client),
-        queue=KeptMessages(),
-        clock=clock,
-        log=EventLogger(component="dispatcher", env="bench", clock=clock, stream=sys.stderr),
-        settings=read_settings(environ),
-        new_id=lambda: uuid.uuid4().hex,
+    return assemble_sweep(
+        SweepPorts(
+            documents=FirestoreDocuments(client),
+            work=FirestoreUnfinishedWork(client),
+            queue=KeptMessages(),
+            clock=clock,
+            log=EventLogger(
+                component="dispatcher", env="bench", clock=clock, stream=sys.stderr
+            ),
+            new_id=lambda: uuid.uuid4().hex,
+        ),
+        read_settings(environ),
     )
 
 

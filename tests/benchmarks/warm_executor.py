@@ -15,15 +15,15 @@ _WARM_UP = 10
 
 async def warm_executor(addresses: Mapping[str, str]) -> tuple[Jobs, Any, Bare]:
     """Where jobs come from, what handles them, and its calls without its logic; all warm."""
-    executor = wiring.executor()
-    documents = executor.documents
+    ports, handler = wiring.production_ports(), wiring.push_handler()
+    documents = ports.documents
     assert isinstance(documents, FirestoreDocuments)
     jobs = Jobs(documents=documents, storage_url=addresses["STORAGE_EMULATOR_HOST"])
     await jobs.prepare()
-    bare = Bare(executor)
-    await in_flight(await jobs.claimed(range(_WARM_UP)), executor.handle, 1)
+    bare = Bare(ports)
+    await in_flight(await jobs.claimed(range(_WARM_UP)), handler, 1)
     await bare.prepare()
-    return jobs, executor.handle, bare
+    return jobs, handler, bare
 
 
 @contextmanager

@@ -11,19 +11,19 @@ from pathlib import Path
 import httpx2
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from infra.local.emulators.firestore_proxy import FirestoreProxy
+from infra.local.emulators.relay import Relay
 from infra.local.environment import local_environment
-from infra.local.firestore_proxy import FirestoreProxy
 from infra.local.gemini import create_app as create_gemini
-from infra.local.local_functions import (
+from infra.local.overrides import EnvironmentOverrides
+from infra.local.processes.children import ChildProcess, running
+from infra.local.processes.functions import (
     BUCKET,
 )
-from infra.local.objects import ObjectFolder
-from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import ChildProcess, running
-from infra.local.relay import Relay
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
-from infra.local.tuning import Tuning
+from infra.local.serving.asgi import serve
+from infra.local.serving.free_ports import LOOPBACK, free_port
+from infra.local.storage.objects import ObjectFolder
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
 from tests.benchmarks.baselines import (
@@ -161,7 +161,7 @@ def _delay(proxy: FirestoreProxy, network: _Network) -> None:
 @asynccontextmanager
 async def _our_site(root: Path, network: _Network) -> AsyncIterator[_Site]:
     pushes, events = Stopwatch(), Stopwatch()
-    tuning = Tuning(
+    tuning = EnvironmentOverrides(
         push_detour=pushes.detour,
         storage_wrapper=_delayed(network),
         sweep_every_seconds=_SWEEP_SECONDS,

@@ -19,19 +19,20 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page, expect
 
 from infra.local.demo import seed
-from infra.local.emulator_clients import publisher_client
-from infra.local.environment import LocalEnvironment, local_environment
-from infra.local.local_functions import DEAD_LETTER_TOPIC
+from infra.local.emulators.clients import publisher_client
+from infra.local.environment import local_environment
+from infra.local.overrides import EnvironmentOverrides
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.functions import DEAD_LETTER_TOPIC
 from infra.local.scenario import build_scenario, single_report_run
 from infra.local.scenario.model import Scenario
 from infra.local.scenario.runs import MODEL_NAME
 from infra.local.state_file import read_state
-from infra.local.tuning import Tuning
-from infra.ops.connection import connection_to
+from infra.ops.cli.terminal import count, dollars
 from infra.ops.console.serving import CONSOLE, console_of
-from infra.ops.run_reading import newest_runs
-from infra.ops.run_view import RunView
-from infra.ops.terminal import count, dollars
+from infra.ops.environment.connection import connection_to
+from infra.ops.runs.reading import newest_runs
+from infra.ops.runs.view import RunView
 from shared.adapters.pubsub import PubSubQueue
 from shared.domain.documents import DocumentRef, Update
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -54,6 +55,14 @@ SAYS = (
 #: A loaded machine is slow; nothing here is measured.
 PATIENCE = 120_000
 _MOST_TABS = 60
+#: A number in a table whose text is laid out in more than one line.
+FIGURES_OF_MORE_THAN_A_LINE = """
+[...document.querySelectorAll("td.figure, td.number")].filter(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map(line => Math.round(line.bottom))).size > 1;
+}).map(cell => cell.textContent)
+"""
 PRICES = {MODEL_NAME: [{"from": "2020-01-01", "input": 1, "output": 10}]}
 PRICED = {"MODEL_PRICES": json.dumps(PRICES)}
 
@@ -148,10 +157,15 @@ def _only(document: dict[str, Any], objects: Sequence[Any]) -> Scenario:
 
 
 @asynccontextmanager
-async def operated(browser: Browser, data_dir: Path, pictures: Path) -> AsyncIterator[Operated]:
+async def operated(
+    browser: Browser, data_dir: Path, pictures: Path, *, embedded: bool | None = None
+) -> AsyncIterator[Operated]:
     async with (
         local_environment(
-            embedded=None, data_dir=data_dir, say=print, tuning=Tuning(settings=PRICED)
+            embedded=embedded,
+            data_dir=data_dir,
+            say=print,
+            tuning=EnvironmentOverrides(settings=PRICED),
         ) as environment,
         console_of(environment, data_dir) as state,
         await browser.new_context(viewport={"width": 1280, "height": 800}) as context,
@@ -193,6 +207,20 @@ async def test_an_operator_sees_follows_and_mends_a_run_in_the_browser(
     assert not [url for url in operator.requests if not url.startswith(operator.url)]
 
 
+@pytest.mark.timeout(1_500)
+async def test_every_page_is_for_phones_and_for_wide_screens_light_and_dark(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with operated(browser, tmp_path / "data", tmp_path, embedded=True) as operator:
+        scenario = await asyncio.to_thread(build_scenario, bucket=operator.environment.bucket)
+        await seed(operator.environment, scenario)
+        step = operator.page.get_by_role("heading", level=1)
+        expect.set_options(timeout=PATIENCE)
+        await operator.open(f"/runs/20260105-090000_GOOG_demo/steps/{STEP}")
+        await expect(step).to_contain_text("SUCCEEDED")
+        await no_page_is_wider_than_its_window(operator)
+
+
 async def the_key_has_left_the_address_bar(operator: Operated) -> None:
     await expect(operator.page).to_have_url(operator.url + "/")
     await expect(operator.page.get_by_text("No runs yet")).to_be_visible()
@@ -203,7 +231,7 @@ async def a_run_appears_without_a_reload(operator: Operated) -> None:
     scenario = await asyncio.to_thread(build_scenario, bucket=operator.environment.bucket)
     await seed(operator.environment, scenario)
 
-    wanting = operator.page.get_by_role("heading", name="4 steps want you")
+    wanting = operator.page.get_by_role("heading", name="4 steps need attention")
     await expect(wanting).to_be_visible()
     row = operator.page.get_by_role("row", name="GOOG_demo")
     await expect(row).to_contain_text("6 succeeded")
@@ -289,6 +317,7 @@ async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
     assert (await operator.step(HANGING))["status"] == "CANCELLED"
 
     await page.get_by_role("link", name="Rerun this step…").click()
+    await page.get_by_label("Why?").fill("the chart is mended")
     await page.get_by_role("button", name="Run it again").click()
 
     await expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCEEDED")
@@ -378,6 +407,30 @@ async def the_usage_is_plotted(operator: Operated) -> None:
     await expect(facts).to_contain_text(dollars(total))
     await expect(facts).to_contain_text(count(sum(step.tokens or 0 for step in steps)))
     await operator.show("usage")
+
+
+async def no_page_is_wider_than_its_window(operator: Operated) -> None:
+    """No page is wider than its window, and none keeps anybody out, at any width."""
+    goog = "/runs/20260105-090000_GOOG_demo"
+    step, bad = f"{goog}/steps/{STEP}", "/runs/20260105-090000_EURUSD_bad/steps"
+    one, other = f"{goog[6:]}/{STEP}", f"{goog[6:]}/llm_report_1w"
+    pages = (
+        *("/", "/?status=failed", goog, step, f"{step}/print", f"{step}/verify", f"{step}/log"),
+        *(f"/compare?a={one}&b={other}", f"{bad}/llm_report_unknown_prompt"),
+        *(f"{bad}/llm_report_unknown_prompt/acts/acknowledge", "/dead-letters", "/usage"),
+        *("/errors", "/docs/how-to/mend-a-step.md", "/prompts", "/schemas"),
+        "/prompts/llm_prompt_1d_report_v1_0",
+    )
+    for width in (390, 768, 1440):
+        await operator.page.set_viewport_size({"width": width, "height": 900})
+        for path in pages:
+            await operator.open(path)
+            await operator.page.wait_for_load_state("networkidle")
+            broken = await operator.page.evaluate(FIGURES_OF_MORE_THAN_A_LINE)
+            assert broken == [], (path, width)
+            needs = await operator.page.evaluate("document.documentElement.scrollWidth")
+            assert needs <= width, (path, width)
+            await operator.accessible()
 
 
 async def newest_runs_of(operator: Operated) -> Sequence[RunView]:

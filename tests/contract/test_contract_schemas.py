@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +13,30 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 from referencing import Registry, Resource
 
-from executor.charts import charts_of
-from executor.prices import MicroUsd
-from executor.spend import Account, parse_account
-from infra.local.cloud_events import Document, document_event
+from executor.billing.accounts import Account, parse_account
+from executor.billing.escrow import DayAccount, Slice
+from executor.billing.prices import MicroUsd
+from executor.contract.profile import (
+    LlmProfile,
+    StructuredOutput,
+    ThinkingConfig,
+    parse_profile,
+)
+from executor.contract.registry import (
+    Prompt,
+    SchemaDocument,
+    parse_prompt,
+    parse_schema_document,
+)
+from executor.contract.report_inputs import (
+    MAX_PREVIOUS_REPORTS,
+    LlmInputs,
+    PreviousReport,
+    ReportStepInputs,
+    parse_report_inputs,
+)
+from executor.inputs.charts import charts_of
+from infra.local.cloud.cloud_events import Document, document_event
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.scenario import build_scenario
 from infra.local.scenario.single import single_report_run
@@ -25,10 +46,11 @@ from shared.domain.attempts import (
     MAX_ACTS_KEPT,
     MAX_ATTEMPTS_KEPT,
     CallPurpose,
+    FormerClaim,
     ModelCall,
     OperatorAct,
 )
-from shared.domain.documents import DocumentRef
+from shared.domain.documents import Create, DocumentRef
 from shared.domain.errors import MAX_MESSAGE_CHARS, FlowRunInvalid, WorkerError
 from shared.domain.flow_run import RunStatus, parse_flow_run
 from shared.domain.identifiers import ClaimId, PromptId, RunId, SchemaId, StepId
@@ -41,23 +63,12 @@ from shared.domain.job_documents import (
 )
 from shared.domain.jobs import BackgroundCall, JobMove, JobRecord, JobState, LastError, Lease
 from shared.domain.messages import JobMessage, MessageUnreadable, decode_job_message
-from shared.domain.profile import LlmProfile, StructuredOutput, ThinkingConfig, parse_profile
-from shared.domain.registry import (
-    Prompt,
-    SchemaDocument,
-    parse_prompt,
-    parse_schema_document,
-)
-from shared.domain.report_inputs import (
-    MAX_PREVIOUS_REPORTS,
-    LlmInputs,
-    PreviousReport,
-    ReportStepInputs,
-    parse_report_inputs,
-)
+from shared.domain.pace_documents import pace_write
+from shared.domain.pacing import limited
 from shared.domain.steps import StepStatus
 from shared.domain.times import rfc3339
-from tests.worker import BUCKET, Worker, create, publish_registry, push, read
+from shared.domain.waiting import Waiting
+from tests.support.worker import BUCKET, Worker, create, publish_registry, push, pushed, read
 
 FOLDER = Path(__file__).parents[2] / "docs/reference/contracts"
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -183,7 +194,7 @@ async def test_what_both_stages_write_of_a_run_validates_strictly(tmp_path: Path
     await check()
     for message in worker.queue.messages:
         assert problems("job_message", json.loads(message.data)) == []
-        assert await worker.executor(documents).handle(push(message)) == 204
+        assert await pushed(worker.executor(documents), push(message)) == 204
     await check()
 
     steps = (await read(documents, RUN))["steps"]
@@ -245,12 +256,17 @@ CALL = ModelCall(
     number=1,
     purpose=CallPurpose.REPAIR,
     started_at=NOW,
+    cut_off_at=NOW,
     ended_at=NOW,
     code="RATE_LIMITED",
     finish_reason="STOP",
     model_name="m",
     model_version="m",
+    asked_tier="flex",
+    service_tier="standard",
     usage={"totalTokenCount": 1},
+    cost_usd=0.000001,
+    maybe_billed=True,
 )
 LEASED = (
     QUEUED.take_lease(owner="o", now=NOW, lease_for=timedelta(seconds=60))
@@ -258,6 +274,17 @@ LEASED = (
     .note_inputs("d")
     .note_call(CALL)
     .note_stored(NOW)
+)
+WAITING = Waiting(
+    place="m@e",
+    since=NOW,
+    until=NOW,
+    due_at=NOW,
+    turn=NOW,
+    dearer_at=NOW,
+    before=7,
+    refused_at=NOW,
+    retry_at=NOW,
 )
 FULL = JobRecord(
     run_id=RUN_ID,
@@ -270,7 +297,11 @@ FULL = JobRecord(
     llm_calls=1,
     call_open=True,
     repair_used=True,
-    interaction=BackgroundCall(id="i", begun_at=NOW, input_digest="d"),
+    interaction=BackgroundCall(id="i", begun_at=NOW, input_digest="d", stop_at=NOW).missing(
+        NOW
+    ),
+    refusals=3,
+    waiting=WAITING,
     wakes=1,
     input_digest="d",
     lease=Lease(owner="o", expires_at=NOW),
@@ -281,7 +312,29 @@ FULL = JobRecord(
     history=LEASED.release(
         now=NOW, not_before=NOW, error=LastError(code="X", message="")
     ).history,
-    operator_acts=(OperatorAct(act="retry", at=NOW, reason="why"),),
+    operator_acts=(
+        OperatorAct(
+            act="retry",
+            at=NOW,
+            reason="why",
+            by="a@example.com",
+            via="console",
+            claim_id=ClaimId("c"),
+        ),
+    ),
+    former_claims=(
+        FormerClaim(
+            number=1,
+            claim_id=ClaimId("b"),
+            claimed_at=NOW,
+            state="FAILED",
+            llm_calls=1,
+            code="RATE_LIMITED",
+            cost_usd=0.01,
+            attempts=LEASED.history,
+        ),
+    ),
+    acknowledged=True,
 )
 
 
@@ -307,10 +360,15 @@ def test_the_job_records_fields_are_the_schemas() -> None:
     assert set(properties("llm_job")) == set(_fields(FULL)) == set(document)
     assert set(properties("llm_job", "$defs", "attempt")) == set(attempt)
     assert set(properties("llm_job", "$defs", "call")) == set(attempt["calls"][0])
+    let_through = replace(FULL, waiting=replace(WAITING, slot_until=NOW))
+    waiting = set(job_document(let_through)["waiting"])
+    assert set(properties("llm_job")["waiting"]["properties"]) == waiting
     for name in ("lease", "lastError", "interaction"):
         assert set(properties("llm_job")[name]["properties"]) == set(document[name])
     [act] = document["operatorActs"]
     assert set(properties("llm_job")["operatorActs"]["items"]["properties"]) == set(act)
+    [former] = document["formerClaims"]
+    assert set(properties("llm_job", "$defs", "formerClaim")) == set(former)
 
 
 @pytest.mark.parametrize("field", sorted(_fields(FULL)))
@@ -336,9 +394,26 @@ def test_the_spending_that_the_code_writes_is_the_schemas() -> None:
     written = {**account.as_document(), "expireAt": rfc3339(NOW)}
 
     assert problems("llm_spend", written) == []
-    assert set(written) == set(properties("llm_spend")) == set(SCHEMAS["llm_spend"]["required"])
+    required = set(SCHEMAS["llm_spend"]["required"])
+    assert set(written) == required | {"reservedMicroUsd"}
+    slices = {"a": Slice(amount=MicroUsd(5), expires_at=NOW, revision=1)}
+    day = DayAccount(ceiling=MicroUsd(9), slices=slices)
+    daily = as_json({**day.as_document(), "expireAt": NOW})
+    assert problems("llm_spend", daily) == []
+    assert set(daily) == required | {"slices"}
+    assert set(properties("llm_spend")) == set(written) | set(daily)
     example = json.loads((FOLDER / "examples/llm_spend.json").read_text())
     assert parse_account(example, scope="run", ceiling=None).total == 18234 + 96411
+
+
+def test_the_pace_that_the_code_writes_is_the_schemas() -> None:
+    pace = limited("m@e", NOW, 30).refused(NOW).granted(NOW + timedelta(hours=1), 9)[0]
+    write = pace_write(pace, None)
+    assert isinstance(write, Create)
+
+    assert problems("llm_pacing", as_json(dict(write.data))) == []
+    schema = SCHEMAS["llm_pacing"]
+    assert set(write.data) == set(properties("llm_pacing")) == set(schema["required"])
 
 
 def test_the_messages_fields_are_the_schemas() -> None:
@@ -348,6 +423,7 @@ def test_the_messages_fields_are_the_schemas() -> None:
         claim_id=ClaimId("c"),
         prompt_id=PromptId("llm_prompt_1d_report_v1_0"),
         schema_id=SchemaId("llm_schema_1d_report_v1_0"),
+        model_name="gemini-3.5-flash",
     )
     body = json.loads(message.encode().data)
 
@@ -391,8 +467,13 @@ MODELS: list[tuple[type[BaseModel], str, tuple[str, ...], set[str]]] = [
         set(),
     ),
     (ThinkingConfig, "llm_report_step", (*PROFILE, "properties", "thinkingConfig"), set()),
-    (Prompt, "llm_prompt", (), set()),
-    (SchemaDocument, "llm_schema", (), {"createdAt", "description", "isActive"}),
+    (Prompt, "llm_prompt", (), {"evaluationSha256"}),
+    (
+        SchemaDocument,
+        "llm_schema",
+        (),
+        {"createdAt", "description", "evaluationSha256", "isActive"},
+    ),
 ]
 
 
@@ -520,6 +601,9 @@ def test_patterns_enumerations_and_limits_are_the_codes() -> None:
     schema = profile["structuredOutput"]["properties"]["schemaId"]
     assert schema["pattern"] == identifiers.SCHEMA_ID_PATTERN
     assert schema["maxLength"] == prompt["maxLength"] == identifiers.MAX_REGISTRY_ID_CHARS
+    hinted = SCHEMAS["job_message"]["properties"]["modelName"]
+    assert hinted["pattern"] == identifiers.MODEL_NAME_PATTERN
+    assert profile["modelName"]["pattern"] == identifiers.MODEL_NAME_PATTERN
     assert job["properties"]["state"]["enum"] == list(JobState)
     assert job["properties"]["history"]["maxItems"] == MAX_ATTEMPTS_KEPT
     assert job["properties"]["operatorActs"]["maxItems"] == MAX_ACTS_KEPT

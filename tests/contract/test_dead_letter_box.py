@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from infra.local.emulator_clients import subscriber_client
-from infra.local.local_functions import DEAD_LETTER_TOPIC
-from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION, create_topics
-from infra.ops.dead_letter import DeadLetter
-from infra.ops.dead_letter_box import (
+from infra.local.emulators.clients import subscriber_client
+from infra.local.emulators.pubsub import DEAD_LETTER_SUBSCRIPTION, create_topics
+from infra.local.processes.functions import DEAD_LETTER_TOPIC
+from infra.ops.dead_letters.box import (
     BoxUnavailable,
     DeadLetterBox,
     PubSubDeadLetters,
     pulled,
 )
-from tests.conftest import Emulators
-from tests.kept_letters import KeptLetters
+from infra.ops.dead_letters.letter import DeadLetter
+from tests.support.emulators import Emulators
+from tests.support.kept_letters import KeptLetters
 
 NOBODY = "http://127.0.0.1:1/"
 LIMIT = 100

@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,15 +14,17 @@ import pytest_asyncio
 from google.cloud.firestore_v1.async_client import AsyncClient
 
 from infra.local.embedded.documents import EmbeddedDocuments
-from infra.local.emulator_servers import running_emulators
-from infra.local.emulators import Missing, find_emulators
+from infra.local.emulators.finding import Missing, find_emulators
+from infra.local.emulators.servers import running_emulators
 from shared.adapters.firestore import FirestoreDocuments
+from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
 from shared.domain.documents import DELETE, Create, DocumentRef, Snapshot, Update, Version
-from shared.ports import Conflict, DocumentStore
+from shared.ports import Conflict, DocumentStore, StoreRefused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TIMEOUT = 10.0
+#: The emulator's first answers may take long on a machine that is busy.
+TIMEOUT = 60.0
 RACERS = 16
 ODD_NAMES = ("1d:report", "a-b", "Übersicht 日", "back`tick", "back\\slash", "0", "a b", "a.b")
 
@@ -239,3 +242,39 @@ async def test_exactly_one_of_many_racing_commits_wins(store: DocumentStore) -> 
     winners = [n for n in await asyncio.gather(*map(race, range(RACERS))) if n is not None]
 
     assert [(await present(store, before.ref)).data["winner"]] == winners
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        pytest.param({"flags": [True] * 1_000, "none": None}, id="small values"),
+        pytest.param({"steps": {f"s{n}": {} for n in range(500)}}, id="empty maps"),
+        pytest.param({"runs": [{"ü": 1, "x": 1.5}] * 500, "raw": b"abc"}, id="maps in a list"),
+        pytest.param({"at": [datetime(2026, 1, 5, tzinfo=UTC)] * 500}, id="times"),
+    ],
+)
+async def test_a_document_is_as_large_as_we_count_it_and_one_byte_more_is_refused_for_good(
+    store: DocumentStore, beside: dict[str, Any]
+) -> None:
+    ref = fresh()
+    data = {**beside, "half": "x" * 500_000, "pad": ""}
+    left = MAX_DOCUMENT_BYTES - document_size(ref, data)
+
+    with pytest.raises(StoreRefused, match=r"^INVALID_ARGUMENT") as refused:
+        await store.commit(
+            [Create(ref=ref, data={**data, "pad": "x" * (left + 1)})], timeout_seconds=TIMEOUT
+        )
+    whole = {**data, "pad": "x" * left}
+    await store.commit([Create(ref=ref, data=whole)], timeout_seconds=TIMEOUT)
+
+    assert refused.value.unfit
+    assert document_size(ref, whole) == MAX_DOCUMENT_BYTES
+
+
+async def test_a_value_that_no_document_can_hold_is_refused_for_good(
+    store: DocumentStore,
+) -> None:
+    with pytest.raises((StoreRefused, TypeError)):
+        await store.commit(
+            [Create(ref=fresh(), data={"a": complex(1, 2)})], timeout_seconds=TIMEOUT
+        )

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.cloud_events import CONTENT_TYPE, EVENT_TYPE
-from infra.local.emulator_events import TriggerRefused, raw_event, register_trigger
-from infra.local.ports import LOOPBACK, free_port
-from infra.local.relay import Relay
-from infra.local.serve import serve
-from tests.conftest import Emulators
+from infra.local.cloud.cloud_events import CONTENT_TYPE, EVENT_TYPE
+from infra.local.emulators.events import TriggerRefused, raw_event, register_trigger
+from infra.local.emulators.relay import Relay
+from infra.local.serving.asgi import serve
+from infra.local.serving.free_ports import LOOPBACK, free_port
+from tests.support.emulators import Emulators
 
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.02

@@ -10,22 +10,26 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from executor.adapters.gemini import GeminiModel, make_client
+from executor.adapters.gemini import GeminiModel
+from executor.adapters.provider_client import make_client
+from executor.contract.profile import MediaResolution, parse_profile
+from executor.contract.tiers import ServiceTier
 from executor.ports import Correction, Image, ModelAnswer, ModelRequest
 from executor.settings import Backend, GeminiSettings
 from infra.local.gemini import create_app
 from infra.local.gemini.calls import Call, Calls
 from infra.local.scenario.single import tiny_png
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 from shared.adapters.clock import SystemClock
-from shared.domain.profile import parse_profile
+from tests.support.images import picture
 
 KEY = "AIza-test-key"
 MODEL = "gemini-3.5-flash"
+TIER_HEADER = "x-vertex-ai-llm-shared-request-type"
 PNG = tiny_png()
-# Bytes whose base64 differs between the two alphabets.
-JPEG = b"\xff\xd8\xff\xfb\xef\xbe\xfb\xff"
-WEBP = b"RIFF\x08\x00\x00\x00WEBP\xfb\xff\xfe\xff"
+# They end in bytes whose base64 differs between the two alphabets.
+JPEG = picture("JPEG") + b"\xfb\xef\xbe\xfb\xff" * 3
+WEBP = picture("WEBP") + b"\xfb\xff\xfe\xff" * 3
 #: Has what the client library could be tempted to rewrite or to refuse.
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -54,8 +58,8 @@ BODY = (
     '{"contents": [{"parts": ['
     '{"text": "Look at <this>.\\n\\u00fc \\ud83d\\ude00"}, '
     '{"inlineData": {"data": "%(png)s", "mime_type": "image/png"}}, '
-    '{"inlineData": {"data": "_9j_-----_8=", "mime_type": "image/jpeg"}}, '
-    '{"inlineData": {"data": "UklGRggAAABXRUJQ-__-_w==", "mime_type": "image/webp"}}'
+    '{"inlineData": {"data": "%(jpeg)s", "mime_type": "image/jpeg"}}, '
+    '{"inlineData": {"data": "%(webp)s", "mime_type": "image/webp"}}'
     '], "role": "user"}], '
     '"systemInstruction": {"parts": [{"text": "Be brief."}], "role": "user"}, '
     '"generationConfig": {%(parameters)s'
@@ -90,8 +94,10 @@ def model_request(**profile: Any) -> ModelRequest:
 
 
 def body(parameters: str = "", thinking: str = "") -> str:
-    png = base64.urlsafe_b64encode(PNG).decode()
-    return BODY % {"png": png, "parameters": parameters, "thinking": thinking}
+    images = {"png": PNG, "jpeg": JPEG, "webp": WEBP}
+    sent = {name: base64.urlsafe_b64encode(data).decode() for name, data in images.items()}
+    assert all(set("-_") & set(sent[name]) for name in ("jpeg", "webp"))
+    return BODY % {**sent, "parameters": parameters, "thinking": thinking}
 
 
 @asynccontextmanager
@@ -160,6 +166,45 @@ async def test_every_thinking_level_is_sent_by_its_name(level: str) -> None:
     assert call.body.decode() == body(thinking=thinking)
 
 
+@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("resolution", MediaResolution)
+async def test_the_resolution_of_images_is_sent_for_the_whole_request(
+    backend: Backend, resolution: MediaResolution
+) -> None:
+    request = replace(model_request(), media_resolution=resolution)
+
+    call = await sent(backend, request)
+
+    config = json.loads(call.body)["generationConfig"]
+    assert config["mediaResolution"] == f"MEDIA_RESOLUTION_{resolution.name}"
+
+
+async def test_the_developer_api_is_asked_for_a_tier_in_the_body() -> None:
+    request = replace(model_request(), service_tier=ServiceTier.PRIORITY)
+
+    call = await sent(Backend.AI_STUDIO, request)
+
+    assert json.loads(call.body)["serviceTier"] == "priority"
+    assert TIER_HEADER not in call.headers
+
+
+async def test_vertex_is_asked_for_a_tier_by_a_header() -> None:
+    request = replace(model_request(), service_tier=ServiceTier.PRIORITY)
+
+    call = await sent(Backend.VERTEX, request)
+
+    assert call.headers[TIER_HEADER] == "priority"
+    assert "serviceTier" not in json.loads(call.body)
+
+
+@pytest.mark.parametrize("backend", Backend)
+async def test_the_usual_tier_needs_no_word(backend: Backend) -> None:
+    call = await sent(backend, model_request())
+
+    assert call.body.decode() == body()
+    assert TIER_HEADER not in call.headers
+
+
 async def test_the_developer_api_gets_the_key_in_a_header_and_nowhere_else() -> None:
     call = await sent(Backend.AI_STUDIO, model_request())
 
@@ -208,7 +253,7 @@ async def test_the_answer_comes_back_whole(backend: Backend) -> None:
         answer: ModelAnswer = await model.generate(model_request(), timeout_seconds=30)
 
     assert answer.finish_reason == "STOP"
-    assert answer.model_version == f"{MODEL}-stand-in"
+    assert answer.model_version == f"{MODEL}-001"
     assert answer.text is not None
     assert answer.text.startswith('{"summary": {"markdown":')
     assert answer.usage is not None
@@ -230,3 +275,13 @@ async def test_a_correction_shows_the_former_answer_if_there_is_one(
     assert [content["role"] for content in contents] == roles
     assert contents[-1]["parts"][-1] == {"text": "Write it again."}
     assert len(contents[0]["parts"]) == (4 if former_text else 5)
+
+
+async def test_labels_leave_on_both_backends() -> None:
+    labels = {"run": "r", "step": "s", "claim": "c", "call": "1"}
+    for backend in Backend:
+        async with served(backend) as (model, calls):
+            request = replace(model_request(), labels=labels)
+            await model.generate(request, timeout_seconds=30)
+
+        assert json.loads(calls.kept[0].body)["labels"] == labels

@@ -4,14 +4,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from executor.adapters.gemini import make_client
 from executor.adapters.interactions import GeminiInteractions
+from executor.adapters.provider_client import make_client
+from executor.contract.profile import MediaResolution, parse_profile
+from executor.contract.tiers import ServiceTier
 from executor.ports import (
     CallFailed,
     CallForgotten,
@@ -25,10 +27,10 @@ from executor.ports import (
 from executor.settings import Backend, GeminiSettings
 from infra.local.gemini import create_app
 from infra.local.gemini.calls import Calls
-from infra.local.gemini.faults import FaultKind, FaultRule, Faults
+from infra.local.gemini.faults import Asked, FaultKind, FaultRule, Faults
 from infra.local.gemini.interactions import Interactions
 from infra.local.scenario import tiny_png
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import (
     GeminiAccessDenied,
@@ -38,7 +40,6 @@ from shared.domain.errors import (
     RateLimited,
     StepError,
 )
-from shared.domain.profile import parse_profile
 
 MODEL = "gemini-3.5-flash"
 SECONDS = 60.0
@@ -94,7 +95,10 @@ def model_request(*, correction: Correction | None = None, **profile: Any) -> Mo
 
 @asynccontextmanager
 async def provider(
-    *rules: FaultRule, backend: Backend = Backend.AI_STUDIO, latency_seconds: float = 0.0
+    *rules: FaultRule,
+    backend: Backend = Backend.AI_STUDIO,
+    latency_seconds: float = 0.0,
+    location: str = "europe-west4",
 ) -> AsyncIterator[Provider]:
     app = create_app(latency_seconds=latency_seconds, faults=rules)
     app.state.calls.keep = True
@@ -102,7 +106,7 @@ async def provider(
         settings = GeminiSettings(
             backend=backend,
             api_key=SecretStr("AIza-test-key") if backend is Backend.AI_STUDIO else None,
-            location="europe-west4",
+            location=location,
             base_url=url,
             timeout_seconds=30,
         )
@@ -202,6 +206,66 @@ async def test_a_correction_is_shown_as_turns(former: str | None, steps: list[st
     assert sent[-1]["content"][-1] == {"type": "text", "text": "Once more."}
 
 
+@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("resolution", [None, *MediaResolution])
+async def test_the_resolution_of_images_is_sent_with_each(
+    backend: Backend, resolution: MediaResolution | None
+) -> None:
+    async with provider(backend=backend) as gemini:
+        await gemini.begun(replace(model_request(), media_resolution=resolution))
+
+    [call] = gemini.calls.kept
+    [step] = json.loads(call.body)["input"]
+    _, image = step["content"]
+    assert image.get("resolution") == resolution
+
+
+@pytest.mark.parametrize(
+    ("backend", "tier"),
+    [
+        (backend, tier)
+        for backend in Backend
+        for tier in ServiceTier
+        if (backend, tier) != (Backend.AI_STUDIO, ServiceTier.DEFERRED)
+    ],
+)
+async def test_a_tier_is_asked_for_in_the_body_and_at_vertex_by_its_header_too(
+    backend: Backend, tier: ServiceTier
+) -> None:
+    async with provider(backend=backend, location="global") as gemini:
+        await gemini.begun(replace(model_request(), service_tier=tier))
+
+    [call] = gemini.calls.kept
+    body = json.loads(call.body)
+    assert body.get("service_tier") == (None if tier is ServiceTier.STANDARD else tier)
+    by_header = backend is Backend.VERTEX and tier in {ServiceTier.FLEX, ServiceTier.PRIORITY}
+    header = call.headers.get("x-vertex-ai-llm-shared-request-type")
+    assert header == (tier if by_header else None)
+
+
+async def test_a_call_that_was_stopped_tells_how_it_ended() -> None:
+    async with provider(latency_seconds=60) as gemini:
+        call_id = await gemini.begun()
+        await gemini.model.stop(call_id, timeout_seconds=SECONDS)
+        state = await gemini.model.fetch(call_id, timeout_seconds=SECONDS)
+        # Once more changes nothing.
+        await gemini.model.stop(call_id, timeout_seconds=SECONDS)
+
+    assert isinstance(state, CallFailed)
+    assert state.error.maybe_billed
+
+
+async def test_stopping_comes_too_late_for_an_answer_that_is_there() -> None:
+    async with provider() as gemini:
+        call_id = await gemini.begun()
+        await gemini.ended(call_id)
+        await gemini.model.stop(call_id, timeout_seconds=SECONDS)
+        state = await gemini.model.fetch(call_id, timeout_seconds=SECONDS)
+        await gemini.model.stop("v1_unknown", timeout_seconds=SECONDS)
+
+    assert isinstance(state, ModelAnswer)
+
+
 async def test_usage_has_the_names_of_the_other_api() -> None:
     async with provider() as gemini:
         answer = await gemini.answer(model_request(thinkingConfig={"thinkingLevel": "HIGH"}))
@@ -228,7 +292,8 @@ async def test_an_answer_cut_by_the_token_limit_says_so() -> None:
         (FaultRule(kind=FaultKind.CALL_FAILS), GeminiRequestFailed),
         (FaultRule(kind=FaultKind.PROMPT_BLOCKED, reason="PROHIBITED_CONTENT"), LlmSafetyBlock),
         (FaultRule(kind=FaultKind.ANSWER_BLOCKED, reason="SAFETY"), LlmSafetyBlock),
-        (FaultRule(kind=FaultKind.FINISH_REASON, reason="LANGUAGE"), GeminiRequestFailed),
+        (FaultRule(kind=FaultKind.FINISH_REASON, reason="LANGUAGE"), LlmSafetyBlock),
+        (FaultRule(kind=FaultKind.FINISH_REASON, reason="NEXT_YEAR"), GeminiRequestFailed),
     ],
     ids=lambda value: value.kind if isinstance(value, FaultRule) else value.__name__,
 )
@@ -307,7 +372,7 @@ async def test_silence_is_cut_off_by_the_wall_clock() -> None:
 async def test_a_failed_look_says_nothing_about_the_call() -> None:
     async with provider() as gemini:
         call_id = await gemini.begun()
-        gemini.interactions.fetch_faults.add([FaultRule(kind=FaultKind.STATUS, status=503)])
+        gemini.interactions.faults.add([FaultRule(kind=FaultKind.STATUS, at=Asked.GET)])
         with pytest.raises(GeminiRequestFailed):
             await gemini.model.fetch(call_id, timeout_seconds=SECONDS)
         state = await gemini.ended(call_id)
@@ -335,3 +400,49 @@ async def test_a_call_under_way_is_stopped_before_it_is_forgotten() -> None:
 
     assert kept.cancelled
     assert gemini.interactions.kept == {}
+
+
+async def test_labels_leave_the_client() -> None:
+    labels = {"run": "r", "step": "s", "claim": "c", "call": "1"}
+    async with provider() as gemini:
+        await gemini.begun(replace(model_request(), labels=labels))
+
+    assert json.loads(gemini.calls.kept[0].body)["labels"] == labels
+
+
+@pytest.mark.parametrize("call_id", ["a/b?c#d", "v1:9~.=+", "../models", "é %2F", "a..b"])
+async def test_an_id_is_escaped_and_found_whatever_it_is(call_id: str) -> None:
+    async with provider() as gemini:
+        begun = await gemini.begun()
+        kept = gemini.interactions.kept
+        kept[call_id] = kept.pop(begun)
+
+        state = await gemini.ended(call_id)
+        await gemini.model.forget(call_id, ended=True, timeout_seconds=SECONDS)
+
+    assert isinstance(state, ModelAnswer)
+    assert kept == {}
+
+
+async def test_a_call_that_cannot_be_stopped_is_deleted_all_the_same() -> None:
+    refusal = FaultRule(kind=FaultKind.STATUS, status=500, at=Asked.CANCEL)
+    async with provider(FaultRule(kind=FaultKind.CALL_NEVER_ENDS), refusal) as gemini:
+        call_id = await gemini.begun()
+        with pytest.raises(GeminiRequestFailed):
+            await gemini.model.forget(call_id, ended=False, timeout_seconds=SECONDS)
+
+        assert gemini.interactions.kept == {}
+
+
+async def test_a_call_is_described_by_the_labels_that_it_was_begun_with() -> None:
+    async with provider() as gemini:
+        request = replace(model_request(), labels={"run": "r1", "call": "1"})
+        described = await gemini.model.describe(
+            await gemini.begun(request), timeout_seconds=SECONDS
+        )
+        unknown = await gemini.model.describe("v1_unknown", timeout_seconds=SECONDS)
+
+    assert described is not None
+    assert described.labels == {"run": "r1", "call": "1"}
+    assert described.created is not None
+    assert unknown is None

@@ -8,19 +8,20 @@ from random import Random
 
 import pytest
 
-from executor.ledger import Reservation, SpendLedger
+from executor.billing.day import DayBudget
+from executor.billing.ledger import Reservation, SpendLedger
+from executor.billing.prices import MicroUsd, Price
+from executor.contract.profile import parse_profile
+from executor.jobs.deadline import Deadline
 from executor.ports import ModelRequest
-from executor.prices import MicroUsd, Price
-from executor.spend import Ceilings
 from infra.local.embedded.documents import EmbeddedDocuments
-from infra.local.emulator_clients import firestore_client
+from infra.local.emulators.clients import firestore_client
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import DocumentRef
 from shared.domain.errors import CostCeilingExceeded
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.jobs import JobRecord, JobState
-from shared.domain.profile import parse_profile
 from shared.ports import DocumentStore
 
 RUN = RunId("20260105-090000_BTCUSD_one")
@@ -75,19 +76,40 @@ def job(step: int) -> JobRecord:
     )
 
 
+DEADLINE = Deadline(
+    clock=SystemClock(), ends_at=SystemClock().monotonic() + 3_600, reserve_seconds=0
+)
+
+
+def executor(store: DocumentStore, name: str) -> SpendLedger:
+    """The ledger of one instance."""
+    clock, random = SystemClock(), Random(name)
+    return SpendLedger(
+        documents=store,
+        clock=clock,
+        random=random,
+        prices={"gemini-a": [PRICE]},
+        per_run=None,
+        day=DayBudget(
+            documents=store,
+            clock=clock,
+            random=random,
+            ceiling=MicroUsd(FITTING * WORST_CASE),
+            holder=name,
+        ),
+    )
+
+
 async def test_of_racing_executors_as_many_call_as_the_ceiling_allows(
     store: DocumentStore,
 ) -> None:
-    spending = SpendLedger(
-        documents=store,
-        clock=SystemClock(),
-        random=Random(1),
-        prices={"gemini-a": [PRICE]},
-        ceilings=Ceilings(per_run=None, per_day=MicroUsd(FITTING * WORST_CASE)),
-    )
+    executors = [executor(store, str(number)) for number in range(RACERS)]
 
     results = await asyncio.gather(
-        *(spending.reserve(REQUEST, job(step)) for step in range(RACERS)),
+        *(
+            spending.reserve(REQUEST, job(step), DEADLINE)
+            for step, spending in enumerate(executors)
+        ),
         return_exceptions=True,
     )
 
@@ -95,9 +117,12 @@ async def test_of_racing_executors_as_many_call_as_the_ceiling_allows(
     refused = [result for result in results if isinstance(result, CostCeilingExceeded)]
     assert (len(held), len(refused)) == (FITTING, RACERS - FITTING)
 
-    await asyncio.gather(*(spending.settle(each, MicroUsd(4)) for each in held))
+    for spending, result in zip(executors, results, strict=True):
+        if isinstance(result, Reservation):
+            spending.charge(result, MicroUsd(4))
+        await spending.settle(job(0), DEADLINE)
     day = DocumentRef("llm_spend", f"day~{held[0].day}")
     [account] = await store.read([day], timeout_seconds=10)
     assert account is not None
     assert account.data["spentMicroUsd"] == FITTING * 4
-    assert account.data["reservedMicroUsd"] == {}
+    assert account.data["slices"] == {}

@@ -11,6 +11,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Client
 
 from executor.adapters.gcs import GcsObjects
+from executor.contract.artifacts import GcsUri
 from executor.ports import (
     ObjectExists,
     ObjectInfo,
@@ -20,11 +21,10 @@ from executor.ports import (
     ObjectTooLarge,
 )
 from infra.local.embedded.objects import EmbeddedObjects
-from infra.local.objects import ObjectFolder
-from infra.local.serve import serve
-from infra.local.storage import create_app
-from infra.local.storage_faults import FaultKind, FaultRule, StorageFaults
-from shared.domain.artifacts import GcsUri
+from infra.local.serving.asgi import serve
+from infra.local.storage.faults import StorageFault, StorageFaultKind, StorageFaults
+from infra.local.storage.objects import ObjectFolder
+from infra.local.storage.server import create_app
 
 BUCKET = "reports"
 TIMEOUT = 30.0
@@ -147,7 +147,9 @@ async def test_nothing_can_be_created_in_a_bucket_that_is_missing(objects: Objec
 
 async def test_a_lost_answer_of_a_creation_reads_as_exists(served: Served) -> None:
     uri = GcsUri(BUCKET, "lost")
-    served.faults.add([FaultRule(kind=FaultKind.DROP_RESPONSE_AFTER_COMMIT, method="POST")])
+    served.faults.add(
+        [StorageFault(kind=StorageFaultKind.DROP_RESPONSE_AFTER_COMMIT, method="POST")]
+    )
 
     with pytest.raises(ObjectExists):
         await create(served, uri, b"ours")
@@ -158,7 +160,9 @@ async def test_a_lost_answer_of_a_creation_reads_as_exists(served: Served) -> No
 async def test_a_slow_drip_ends_at_the_deadline(served: Served) -> None:
     uri = GcsUri(BUCKET, "slow")
     await create(served, uri, b"x" * 4_000)
-    rule = FaultRule(kind=FaultKind.SLOW_DRIP, method="GET", name_contains="slow", seconds=20)
+    rule = StorageFault(
+        kind=StorageFaultKind.SLOW_DRIP, method="GET", name_contains="slow", seconds=20
+    )
     served.faults.add([rule])
 
     with pytest.raises(ObjectsUnavailable):

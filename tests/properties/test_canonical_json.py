@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.canonical import canonical_hash, canonical_json, sha256_hex
+from executor.contract.canonical import canonical_hash, canonical_json, sha256_hex
 
 PLAIN = st.text(st.characters(codec="utf-8"), max_size=8)
 #: Beyond, a whole double is written as an integer that no longer reads back as exact.

@@ -1,29 +1,31 @@
 """Never past the ceiling: many executors at once, lost answers, and deaths anywhere."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
-from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.ledger import SpendLedger
+from executor.billing.accounts import Account, parse_account
+from executor.billing.day import DayBudget
+from executor.billing.escrow import SLICE_LASTS, DayAccount, parse_day
+from executor.billing.ledger import SpendLedger
+from executor.billing.prices import MicroUsd, Price
+from executor.contract.profile import parse_profile
+from executor.jobs.deadline import Deadline
 from executor.ports import ModelRequest
-from executor.prices import MicroUsd, Price
-from executor.spend import Account, Ceilings
 from infra.local.embedded.documents import EmbeddedDocuments
-from shared.domain.documents import DocumentRef, Snapshot, Version, Write
-from shared.domain.errors import CostCeilingExceeded, FirestoreUnavailable
+from shared.domain.documents import DocumentRef
+from shared.domain.errors import CostCeilingExceeded, CostCeilingHeld, FirestoreUnavailable
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.jobs import JobRecord, JobState
-from shared.domain.profile import parse_profile
-from shared.ports import StoreUnavailable
+from tests.support.adverse_store import NOW, Adversary, NoWait, Still
 
-NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 RUN = RunId("20260105-090000_BTCUSD_one")
 WORST_CASE = 10
 #: Every call's input counts as nothing, and one token of output costs a millionth.
@@ -50,57 +52,6 @@ REQUEST = ModelRequest(
     images=(),
     json_schema={},
 )
-
-
-class NoWait(Random):
-    def uniform(self, a: float, b: float) -> float:
-        del a, b
-        return 0.0
-
-
-class Still:
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-@dataclass(slots=True)
-class Adversary:
-    """A store that lets others go first, refuses, and loses answers, as it is told."""
-
-    store: EmbeddedDocuments
-    script: Iterator[int]
-    calls: int = 0
-
-    async def read(
-        self, refs: Sequence[DocumentRef], *, timeout_seconds: float
-    ) -> Sequence[Snapshot | None]:
-        self.calls += 1
-        await self._let_others_go_first()
-        found = await self.store.read(refs, timeout_seconds=timeout_seconds)
-        await self._let_others_go_first()
-        return found
-
-    async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
-        self.calls += 1
-        await self._let_others_go_first()
-        fault = self._next() % 8
-        if fault == 0:
-            raise StoreUnavailable("refused")
-        version = await self.store.commit(writes, timeout_seconds=timeout_seconds)
-        if fault == 1:
-            raise StoreUnavailable("the answer was lost")
-        await self._let_others_go_first()
-        return version
-
-    async def _let_others_go_first(self) -> None:
-        for _ in range(self._next() % 4):
-            await asyncio.sleep(0)
-
-    def _next(self) -> int:
-        return next(self.script, 2)
 
 
 @dataclass(slots=True)
@@ -140,43 +91,63 @@ def job(step: int, calls: int) -> JobRecord:
     )
 
 
-def ledger(documents: Adversary, *, ceiling: int) -> SpendLedger:
+DEADLINE = Deadline(clock=Still(), ends_at=1_000.0, reserve_seconds=0.0)
+
+
+def ledger(documents: Adversary, *, ceiling: int, holder: str = "a") -> SpendLedger:
     return SpendLedger(
         documents=documents,
         clock=Still(),
         random=NoWait(),
         prices={"gemini-a": [PRICE]},
-        ceilings=Ceilings(per_run=MicroUsd(ceiling), per_day=MicroUsd(ceiling + 3)),
+        per_run=MicroUsd(ceiling),
+        day=DayBudget(
+            documents=documents,
+            clock=Still(),
+            random=NoWait(),
+            ceiling=MicroUsd(ceiling + 3),
+            holder=holder,
+        ),
     )
 
 
 async def execute(plan: Plan, spending: SpendLedger, provider: Provider) -> None:
-    for number, cost in enumerate(plan.costs):
+    """Make the calls of one executor, and settle; a death is that of its process."""
+    calls = 0
+    for cost in plan.costs:
         try:
-            reservation = await spending.reserve(REQUEST, job(plan.step, number))
+            reservation = await spending.reserve(REQUEST, job(plan.step, calls), DEADLINE)
         except (CostCeilingExceeded, FirestoreUnavailable):
             continue
+        calls += 1
         provider.begin()
         await asyncio.sleep(0)
         if cost is None:
             # The provider worked all the same, and the caller never learned of it.
             provider.end(WORST_CASE)
-            continue
+            return
         provider.end(cost)
-        try:
-            await spending.settle(reservation, MicroUsd(cost))
-            await spending.settle(reservation, MicroUsd(cost))
-        except FirestoreUnavailable:
-            continue
+        spending.charge(reservation, MicroUsd(cost))
+        spending.charge(reservation, MicroUsd(cost))
+    with suppress(FirestoreUnavailable):
+        await spending.settle(job(plan.step, calls), DEADLINE)
 
 
-async def total_of(documents: EmbeddedDocuments, name: str) -> int:
-    [found] = await documents.read([DocumentRef("llm_spend", name)], timeout_seconds=1)
-    if found is None:
-        return 0
-    reserved: int = sum(found.data["reservedMicroUsd"].values())
-    spent: int = found.data["spentMicroUsd"]
-    return spent + reserved
+async def total_of_run(documents: EmbeddedDocuments) -> int:
+    ref = DocumentRef("llm_spend", f"run~{RUN}")
+    [found] = await documents.read([ref], timeout_seconds=1)
+    return parse_account(found.data if found else None, scope="run", ceiling=None).total
+
+
+async def day_account(documents: EmbeddedDocuments, now: datetime = NOW) -> DayAccount:
+    ref = DocumentRef("llm_spend", f"day~{NOW.date()}")
+    [found] = await documents.read([ref], timeout_seconds=1)
+    return parse_day(found.data if found else None, ceiling=MicroUsd(0), now=now)
+
+
+async def total_of_day(documents: EmbeddedDocuments) -> int:
+    account = await day_account(documents)
+    return account.spent + account.held_by_others("")
 
 
 @given(
@@ -193,17 +164,52 @@ def test_no_interleaving_spends_past_the_ceiling(
 ) -> None:
     async def run() -> None:
         store = EmbeddedDocuments()
-        spending = ledger(Adversary(store, iter(script)), ceiling=ceiling)
+        adversary = Adversary(store, iter(script))
         provider = Provider(ceiling)
         await asyncio.gather(
             *(
-                execute(Plan(step=step, costs=costs), spending, provider)
+                execute(
+                    Plan(step=step, costs=costs),
+                    ledger(adversary, ceiling=ceiling, holder=str(step)),
+                    provider,
+                )
                 for step, costs in enumerate(plans)
             )
         )
-        for name in (f"run~{RUN}", f"day~{NOW.date()}"):
-            total = await total_of(store, name)
-            assert provider.billed <= total <= ceiling
+        assert provider.billed <= await total_of_run(store) <= ceiling
+        assert provider.billed <= await total_of_day(store) <= ceiling + 3
+        # What the dead left expires, and then it has been spent.
+        rest = await day_account(store, NOW + SLICE_LASTS)
+        assert rest.slices == {}
+        assert provider.billed <= rest.spent <= ceiling + 3
+
+    asyncio.run(run())
+
+
+@given(
+    costs=st.lists(st.integers(0, WORST_CASE), min_size=1, max_size=8),
+    executors=st.integers(1, 4),
+)
+def test_nothing_is_left_reserved_and_the_bill_is_exact_where_nobody_dies(
+    costs: list[int], executors: int
+) -> None:
+    async def run() -> None:
+        store = EmbeddedDocuments()
+        adversary = Adversary(store, iter(()))
+        provider = Provider(10_000)
+        await asyncio.gather(
+            *(
+                execute(
+                    Plan(step=step, costs=costs),
+                    ledger(adversary, ceiling=10_000, holder=str(step)),
+                    provider,
+                )
+                for step in range(executors)
+            )
+        )
+        account = await day_account(store)
+        assert (account.spent, account.slices) == (provider.billed, {})
+        assert await total_of_run(store) == provider.billed
 
     asyncio.run(run())
 
@@ -216,18 +222,18 @@ def test_settling_twice_and_reserving_twice_change_nothing(
     for call, cost in acts:
         reserved = account.reserve(call, MicroUsd(9))
         assert reserved.reserve(call, MicroUsd(9)) == reserved
-        settled = reserved.settle(call, None if cost is None else MicroUsd(cost))
-        assert settled.settle(call, MicroUsd(5)) == settled
-        assert settled.total <= reserved.total
-        account = settled
+        charged = reserved.charge(call, None if cost is None else MicroUsd(cost))
+        assert charged.charge(call, MicroUsd(5)) == charged
+        assert charged.total <= reserved.total
+        account = charged
 
 
 async def test_what_a_dead_holder_left_is_settled_by_the_next_one_in_full() -> None:
     store = EmbeddedDocuments()
-    spending = ledger(Adversary(store, iter(())), ceiling=100)
-    await spending.reserve(REQUEST, job(1, 0))
+    adversary = Adversary(store, iter(()))
+    await ledger(adversary, ceiling=100).reserve(REQUEST, job(1, 0), DEADLINE)
 
-    await spending.reserve(REQUEST, job(1, 1))
+    await ledger(adversary, ceiling=100, holder="b").reserve(REQUEST, job(1, 1), DEADLINE)
 
     [run] = await store.read([DocumentRef("llm_spend", f"run~{RUN}")], timeout_seconds=1)
     assert run is not None
@@ -238,11 +244,13 @@ async def test_what_a_dead_holder_left_is_settled_by_the_next_one_in_full() -> N
 async def test_a_refusal_holds_nothing_and_gives_the_figures() -> None:
     store = EmbeddedDocuments()
     spending = ledger(Adversary(store, iter(())), ceiling=15)
-    first = await spending.reserve(REQUEST, job(1, 0))
-    await spending.settle(first, MicroUsd(7))
+    first = await spending.reserve(REQUEST, job(1, 0), DEADLINE)
+    spending.charge(first, MicroUsd(7))
+    await spending.settle(job(1, 1), DEADLINE)
 
     with pytest.raises(CostCeilingExceeded) as refused:
-        await spending.reserve(REQUEST, job(2, 0))
+        await spending.reserve(REQUEST, job(2, 0), DEADLINE)
+    await spending.settle(job(2, 0), DEADLINE)
 
     assert refused.value.details == {
         "scope": "run",
@@ -251,18 +259,33 @@ async def test_a_refusal_holds_nothing_and_gives_the_figures() -> None:
         "reservedUsd": 0.0,
         "neededUsd": 0.00001,
     }
-    assert await total_of(store, f"run~{RUN}") == 7
-    assert await total_of(store, f"day~{NOW.date()}") == 7
+    assert await total_of_run(store) == 7
+    assert await total_of_day(store) == 7
 
 
-async def test_a_call_costs_two_reads_and_two_commits() -> None:
+async def test_what_calls_under_way_may_leave_is_waited_for() -> None:
+    store = EmbeddedDocuments()
+    adversary = Adversary(store, iter(()))
+    one, other = (ledger(adversary, ceiling=15, holder=name) for name in "ab")
+    one, other = (replace(each, per_run=None) for each in (one, other))
+    first = await one.reserve(REQUEST, job(1, 0), DEADLINE)
+
+    with pytest.raises(CostCeilingHeld):
+        await other.reserve(REQUEST, job(2, 0), DEADLINE)
+    one.charge(first, MicroUsd(2))
+    await one.settle(job(1, 1), DEADLINE)
+
+    await other.reserve(REQUEST, job(2, 0), DEADLINE)
+
+
+async def test_calls_after_the_first_ones_ask_the_database_for_nothing() -> None:
     adversary = Adversary(EmbeddedDocuments(), iter(()))
-    spending = ledger(adversary, ceiling=100)
+    spending = replace(ledger(adversary, ceiling=100_000), per_run=None)
+    for number in range(40):
+        held = await spending.reserve(REQUEST, job(number, 0), DEADLINE)
+        spending.charge(held, MicroUsd(3))
 
-    reservation = await spending.reserve(REQUEST, job(1, 0))
-    await spending.settle(reservation, MicroUsd(3))
-
-    assert adversary.calls == 4
+    assert adversary.calls <= 12
 
 
 def test_a_reservation_that_is_already_held_is_not_refused_at_the_ceiling() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import Event, EventLogger
+from shared.log import EventLogger, LogEvent
 
 CANARY = "canary-c0ffee"
 FORBIDDEN = st.sampled_from(
@@ -37,7 +37,7 @@ class _Nine:
 def line_of(fields: dict[str, Any]) -> str:
     stream = io.StringIO()
     log = EventLogger(component="c", env="e", clock=_Nine(), stream=stream)
-    log.info(Event.JOB_RECEIVED, **fields)
+    log.info(LogEvent.JOB_RECEIVED, **fields)
     return stream.getvalue()
 
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.artifacts import artifact_uri, normalize_prefix, parse_gcs_uri
-from shared.domain.canonical import canonical_hash
-from shared.domain.deadline import Deadline
+from executor.contract.artifacts import artifact_uri, normalize_prefix, parse_gcs_uri
+from executor.contract.canonical import canonical_hash
+from executor.jobs.deadline import Deadline
 from shared.domain.flow_run import step_field
 from shared.domain.identifiers import (
     RUN_ID_PATTERN,
@@ -20,6 +20,7 @@ from shared.domain.identifiers import (
     split_job_id,
 )
 from shared.domain.messages import JobMessage, decode_job_message
+from tests.support.held_job import VirtualClock
 
 RUN_IDS = st.from_regex(RUN_ID_PATTERN, fullmatch=True).filter(lambda text: len(text) < 200)
 STEP_IDS = st.text(min_size=1, max_size=120).filter(is_step_id)
@@ -97,13 +98,25 @@ def test_a_hash_does_not_depend_on_the_order_of_keys(
     assert canonical_hash(shuffled) == expected
 
 
+class Stopped(VirtualClock):
+    """A clock that stands still."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+
 @given(ends=SECONDS, reserve=SECONDS, now=SECONDS, later=SECONDS)
 def test_a_deadline_only_ever_comes_nearer(
     ends: float, reserve: float, now: float, later: float
 ) -> None:
-    deadline = Deadline(ends_at=ends, reserve_seconds=reserve)
-    first, second = sorted((now, later))
+    first, second = (
+        Deadline(clock=Stopped(moment), ends_at=ends, reserve_seconds=reserve)
+        for moment in sorted((now, later))
+    )
 
-    assert 0 <= deadline.available(second) <= deadline.available(first)
-    assert deadline.available(first) <= deadline.remaining(first)
-    assert not deadline.allows(deadline.available(first) + 1, first)
+    assert 0 <= second.available() <= first.available()
+    assert first.available() <= first.remaining()
+    assert not first.allows(first.available() + 1)

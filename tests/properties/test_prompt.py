@@ -6,7 +6,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.prompt import PreviousReportText, build_user_message
+from executor.inputs.sources import PreviousReportText
+from executor.inputs.user_message import build_user_message
 
 HOSTILE = st.sampled_from(
     [

@@ -3,20 +3,20 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 
-from tests.simulation.campaign import Tally, catch_all, run_all
+from tests.simulation.campaign import BREAKAGES, Tally, catch_all, run_all
 from tests.simulation.explore import (
+    SECOND_SERIES,
     calm_case,
     crash_pairs,
     random_case,
     shrunk,
     single_faults,
 )
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.nemesis import parse_script
+from tests.simulation.nemesis import CALM, LATER, parse_script
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
 from tests.simulation.stages import CALL_MODES
@@ -48,9 +48,11 @@ def show(case: Case) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="of random seeds")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of random seeds, each series"
+    )
     parser.add_argument("--first", type=int, default=0, help="the first random seed")
-    parser.add_argument("--seeds", type=int, help="run so many seeds, however long it takes")
+    parser.add_argument("--seeds", type=int, help="run so many seeds of each series")
     parser.add_argument("--pairs", action="store_true", help="also every pair of crashes")
     parser.add_argument("--no-mutations", action="store_true", help="skip that check")
     parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
@@ -62,8 +64,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _replayed(arguments: argparse.Namespace) -> Case:
-    case = calm_case("single") if arguments.calm else random_case(arguments.seed)
-    case = replace(case, seed=arguments.seed)
+    case = random_case(arguments.seed)
+    if arguments.calm:
+        strange = arguments.seed >= SECOND_SERIES
+        case = replace(case if strange else calm_case("single"), seed=arguments.seed, odds=CALM)
     if arguments.scenario is not None:
         case = replace(case, scenario=arguments.scenario)
     if arguments.mode is not None:
@@ -94,7 +98,7 @@ def _missed() -> list[str]:
         how = f"after {catch.runs} runs: {catch.violation}" if catch.runs else "NOT CAUGHT"
         say(f"broken on purpose: {catch.name}: {how}")
         missed += [] if catch.runs else [catch.name]
-    say(f"broken on purpose: {len(MUTATIONS) - len(missed)} of {len(MUTATIONS)} caught")
+    say(f"broken on purpose: {len(BREAKAGES) - len(missed)} of {len(BREAKAGES)} caught")
     return missed
 
 
@@ -104,13 +108,20 @@ def _explored(arguments: argparse.Namespace) -> Iterator[Tally]:
     if arguments.pairs:
         pairs = run_all(crash_pairs(calm_case("single")))
         yield _told("every pair of crashes", pairs)
-    first, seeds = arguments.first, arguments.seeds
-    if seeds is not None:
-        yield _told("random seeds", run_all(map(random_case, range(first, first + seeds))))
-        return
+    later = (c for base in calm for c in single_faults(base, LATER))
+    yield _told("every single fault of the second series", run_all(later))
+    for name, begin in (("random seeds", 0), ("seeds of the second series", SECOND_SERIES)):
+        first, seeds = begin + arguments.first, arguments.seeds
+        numbers = count(first) if seeds is None else range(first, first + seeds)
+        yield _told(name, run_all(map(random_case, numbers), going=_for(arguments)))
+
+
+def _for(arguments: argparse.Namespace) -> Callable[[], bool]:
+    """Whether there is time for more: always, where their number is given."""
+    if arguments.seeds is not None:
+        return lambda: True
     ends_at = time.monotonic() + arguments.seconds
-    going = run_all(map(random_case, count(first)), going=lambda: time.monotonic() < ends_at)
-    yield _told("random seeds", going)
+    return lambda: time.monotonic() < ends_at
 
 
 def _told(name: str, tally: Tally) -> Tally:

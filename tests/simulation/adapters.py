@@ -1,23 +1,31 @@
 """The ports of one process, each of whose operations goes through the world."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from executor.contract.artifacts import GcsUri
 from executor.ports import (
     ModelAnswer,
     ModelRequest,
     ObjectExists,
     ObjectInfo,
+    ObjectsRefused,
     ObjectsUnavailable,
     StoredObject,
 )
-from shared.domain.artifacts import GcsUri
 from shared.domain.documents import DocumentRef, Snapshot, Version, Write
-from shared.domain.errors import GeminiRequestFailed, RateLimited
+from shared.domain.errors import GeminiAccessDenied, GeminiRequestFailed, StepError
 from shared.domain.messages import OutgoingMessage
-from shared.ports import Conflict, QueueUnavailable, StoreUnavailable
+from shared.ports import (
+    Conflict,
+    QueueRefused,
+    QueueUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import MessageStore
 from tests.simulation.ledger import CallSeen
@@ -29,11 +37,16 @@ from tests.simulation.model import (
     rate_limited,
     thinking_seconds,
     unanswered,
+    unfit_request,
 )
 from tests.simulation.nemesis import Fault, Kind
 from tests.simulation.process import Process
 from tests.simulation.records import Records
+from tests.simulation.surroundings import PAGE_WEIGHT
 from tests.simulation.world import Call, World
+
+#: What a port says that does not let us in.
+FORBIDDEN = "403 Forbidden: simulated"
 
 
 class Observer(Protocol):
@@ -65,37 +78,107 @@ class SimulatedDocuments:
     ) -> Sequence[Snapshot | None]:
         """See the port."""
         call = self._call(Kind.READ, _names(refs), timeout_seconds)
-        store = self.records.documents
-        return await self.world.perform(call, lambda: store.read(refs, timeout_seconds=0))
+
+        async def read() -> Sequence[Snapshot | None]:
+            if not all(map(_is_name, refs)):
+                raise StoreRefused("INVALID_ARGUMENT: no name of a document", unfit=True)
+            return await self.records.documents.read(refs, timeout_seconds=0)
+
+        return await self.world.perform(call, read)
 
     async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
         """See the port."""
         target = _names([write.ref for write in writes])
-        call = self._call(Kind.COMMIT, target, timeout_seconds)
+
+        async def unfit() -> Version:
+            if not self.records.guards_hold(writes):
+                raise Conflict("simulated")
+            raise self.records.refusal(self.process, writes)
+
+        instead = {Fault.UNFIT: unfit}
+        call = self._call(Kind.COMMIT, target, timeout_seconds, instead=instead)
         return await self.world.perform(call, lambda: self.records.commit(self.process, writes))
 
     async def due_jobs(
-        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+        self,
+        now: datetime,
+        *,
+        after: Snapshot | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """See the port."""
         call = self._call(Kind.QUERY, "due jobs", timeout_seconds)
         store = self.records.documents
+
+        async def look() -> Sequence[Snapshot]:
+            page = await store.due_jobs(now, after=after, limit=limit, timeout_seconds=0)
+            return await self._in_time(page, timeout_seconds, heads=heads)
+
+        return await self.world.perform(call, look)
+
+    async def waiting_jobs(
+        self, *, after: str, before: str, limit: int, timeout_seconds: float
+    ) -> Sequence[Snapshot]:
+        """See the port."""
+        call = self._call(Kind.QUERY, "waiting jobs", timeout_seconds)
+        store = self.records.documents
         return await self.world.perform(
-            call, lambda: store.due_jobs(now, after=after, limit=limit, timeout_seconds=0)
+            call,
+            lambda: store.waiting_jobs(
+                after=after, before=before, limit=limit, timeout_seconds=0
+            ),
+        )
+
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """See the port."""
+        call = self._call(Kind.QUERY, "the number of waiting jobs", timeout_seconds)
+        store = self.records.documents
+        return await self.world.perform(
+            call, lambda: store.count_waiting(after=after, before=before, timeout_seconds=0)
         )
 
     async def running_runs(
-        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+        self,
+        collection: str,
+        *,
+        after: str | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """See the port."""
         call = self._call(Kind.QUERY, "running runs", timeout_seconds)
         store = self.records.documents
-        return await self.world.perform(
-            call,
-            lambda: store.running_runs(collection, after=after, limit=limit, timeout_seconds=0),
-        )
 
-    def _call(self, kind: Kind, target: str, timeout_seconds: float) -> Call:
+        async def look() -> Sequence[Snapshot]:
+            page = await store.running_runs(
+                collection, after=after, limit=limit, timeout_seconds=0
+            )
+            return await self._in_time(page, timeout_seconds, heads=heads)
+
+        return await self.world.perform(call, look)
+
+    async def _in_time(
+        self, page: Sequence[Snapshot], timeout_seconds: float, *, heads: bool
+    ) -> Sequence[Snapshot]:
+        """The page, if it can be brought in time; of heads, any."""
+        if heads:
+            return [replace(document, data=_head(document.data)) for document in page]
+        if self.records.weigh(page) > PAGE_WEIGHT:
+            await asyncio.sleep(timeout_seconds)
+            raise StoreUnavailable("simulated")
+        return page
+
+    def _call(
+        self,
+        kind: Kind,
+        target: str,
+        timeout_seconds: float,
+        *,
+        instead: Mapping[Fault, Callable[[], Awaitable[Version]]] | None = None,
+    ) -> Call:
         return Call(
             process=self.process,
             kind=kind,
@@ -103,8 +186,19 @@ class SimulatedDocuments:
             timeout_seconds=timeout_seconds,
             refused=StoreUnavailable("simulated"),
             unanswered=StoreUnavailable("simulated"),
+            forbidden=StoreRefused(FORBIDDEN),
             done_before=Conflict("simulated"),
+            instead=instead or {},
         )
+
+
+def _head(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a next page needs to begin behind the document."""
+    return {name: value for name, value in data.items() if name == "wakeAt"}
+
+
+def _is_name(ref: DocumentRef) -> bool:
+    return bool(ref.document_id) and "/" not in ref.document_id
 
 
 def _names(refs: Sequence[DocumentRef]) -> str:
@@ -162,6 +256,15 @@ class SimulatedObjects:
 
         await self.world.perform(self._call(Kind.CREATE, uri, timeout_seconds), create)
 
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        """See the port."""
+
+        async def look() -> None:
+            """Nothing is stored."""
+
+        call = replace(self._call(Kind.STAT, uri, timeout_seconds), shares=Kind.CREATE)
+        await self.world.perform(call, look)
+
     def _call(self, kind: Kind, uri: GcsUri, timeout_seconds: float) -> Call:
         return Call(
             process=self.process,
@@ -170,8 +273,17 @@ class SimulatedObjects:
             timeout_seconds=timeout_seconds,
             refused=ObjectsUnavailable("simulated"),
             unanswered=ObjectsUnavailable("simulated"),
+            forbidden=ObjectsRefused(FORBIDDEN),
             done_before=ObjectExists("simulated"),
         )
+
+
+def told_failure(problem: StepError, call: CallSeen | None, observer: Observer) -> None:
+    """Tell of a call that ended without an answer."""
+    if call is not None:
+        call.final = not problem.retryable
+    if not problem.maybe_billed:
+        observer.call_ended(call, free=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,19 +304,20 @@ class SimulatedModel:
             timeout_seconds=timeout_seconds,
             refused=GeminiRequestFailed("simulated"),
             unanswered=unanswered(),
+            forbidden=GeminiAccessDenied(FORBIDDEN),
             begin=lambda: seen.append(self.observer.called(self.process, request)),
             work_seconds=min(thinking_seconds(self.world.nemesis.schedule), timeout_seconds),
             instead={
                 Fault.RATE_LIMITED: rate_limited,
                 Fault.INVALID: invalid_answer,
                 Fault.BLOCKED: blocked_answer,
+                Fault.UNFIT: unfit_request,
             },
         )
         try:
             answer = await self.world.perform(call, lambda: good_answer(request))
-        except (RateLimited, GeminiRequestFailed) as problem:
-            if not getattr(problem, "maybe_billed", False):
-                self.observer.call_ended(seen[0], free=True)
+        except StepError as problem:
+            told_failure(problem, seen[0], self.observer)
             raise
         self.observer.call_ended(seen[0], free=False)
         return answer
@@ -232,6 +345,9 @@ class SimulatedQueue:
             await publish(messages[: len(messages) // 2])
             raise QueueUnavailable("simulated")
 
+        async def unfit() -> None:
+            raise QueueRefused("INVALID_ARGUMENT: simulated", unfit=True)
+
         call = Call(
             process=self.process,
             kind=Kind.PUBLISH,
@@ -239,6 +355,7 @@ class SimulatedQueue:
             timeout_seconds=timeout_seconds,
             refused=QueueUnavailable("simulated"),
             unanswered=QueueUnavailable("simulated"),
-            instead={Fault.PARTIAL: publish_some},
+            forbidden=QueueRefused(FORBIDDEN),
+            instead={Fault.PARTIAL: publish_some, Fault.UNFIT: unfit},
         )
         await self.world.perform(call, publish)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from executor.contract.artifacts import GcsUri
 from executor.ports import ObjectExists, ObjectMissing, ObjectTooLarge
-from shared.domain.artifacts import GcsUri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

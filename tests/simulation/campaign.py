@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 
-from tests.simulation.explore import cases_for_mutations
+from tests.simulation.explore import cases_for_later_mutations, cases_for_mutations
+from tests.simulation.later_mutations import LATER_MUTATIONS
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulate import Case, simulate
 
@@ -87,10 +88,15 @@ class Catch:
     violation: str = ""
 
 
+#: All breakages, by name.
+BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS}
+
+
 def caught(name: str) -> Catch:
     """Run with one thing broken until that is noticed."""
-    with mutated(name):
-        for number, case in enumerate(cases_for_mutations(), start=1):
+    cases = cases_for_later_mutations if name in LATER_MUTATIONS else cases_for_mutations
+    with mutated(BREAKAGES[name]):
+        for number, case in enumerate(cases(), start=1):
             violations = simulate(case).violations
             if violations:
                 return Catch(name=name, runs=number, violation=str(violations[0]))
@@ -100,7 +106,7 @@ def caught(name: str) -> Catch:
 def catch_all() -> Iterator[Catch]:
     """Every breakage, each in turn."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(caught, MUTATIONS)
+        yield from pool.map(caught, BREAKAGES)
 
 
 def _chunks(cases: Iterable[Case]) -> Iterator[Sequence[Case]]:

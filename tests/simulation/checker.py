@@ -2,19 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from executor.contract.artifacts import GcsUri, parse_gcs_uri
 from executor.ports import ModelRequest
-from infra.ops.dead_letter import DeadLetter
-from shared.domain.artifacts import GcsUri, parse_gcs_uri
+from infra.ops.dead_letters.letter import DeadLetter
 from shared.domain.documents import DocumentRef
 from shared.domain.errors import InternalError
 from shared.domain.messages import REPLAY_OF, OutgoingMessage
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS
+from tests.simulation.fullness import Fullness
 from tests.simulation.ledger import CallSeen, Claim, LeaseTaken, Ledger, Recorded, StepKey
 from tests.simulation.model import CANARY, marker_of
 from tests.simulation.process import DIED, OPERATOR, REQUEST, Process, Request
@@ -25,6 +26,7 @@ from tests.simulation.promises import (
     Violation,
     act_on_job_violations,
     act_violations,
+    foreign_violations,
     job_violations,
     leased,
     owner_of,
@@ -38,6 +40,8 @@ JOBS = "llm_jobs"
 #: The budgets that the contract promises by default.
 MAX_ATTEMPTS = 5
 MAX_CALLS = 5
+#: So long an invocation may last (INVOCATION_TIMEOUT_SECONDS).
+INVOCATION_SECONDS = 540.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,11 +55,17 @@ class Checker:
     at_most_once: bool
     #: Where calls are made in the background.
     provider: Provider | None
+    #: The documents that others keep.
+    foreign: Collection[DocumentRef] = ()
+    fullness: Fullness = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     violations: list[Violation] = field(default_factory=list)
     #: The claims whose dead letters were published again.
     _replayed: set[tuple[StepKey, str]] = field(default_factory=set)
     _events_under_way: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.fullness = Fullness(self.records)
 
     def broken(self, promise: Promise, what: str) -> None:
         """A promise is broken."""
@@ -67,8 +77,15 @@ class Checker:
 
     def committed(self, who: Process | None, changes: Sequence[Change]) -> None:
         """See `records.Reader`."""
+        self.fullness.note(changes, self.world.loop.time())
         if who is None:
             return
+        for change in changes:
+            if change.ref in self.foreign:
+                name = f"{change.ref.collection}/{change.ref.document_id}"
+                for violation in foreign_violations(name, change.old, change.new):
+                    self._found(violation)
+        changes = [change for change in changes if change.ref not in self.foreign]
         jobs = [_job_change(change) for change in changes if change.ref.collection == JOBS]
         operated = who.name.startswith(OPERATOR)
         for job in jobs:
@@ -104,7 +121,8 @@ class Checker:
 
     def _run_written(self, change: Change, jobs: Sequence[JobChange]) -> None:
         by_step = {job.new["stepId"]: job for job in jobs}
-        for violation in run_violations(change.old, change.new, by_step):
+        full = self.fullness.may_refuse(change)
+        for violation in run_violations(change.old, change.new, by_step, full=full):
             self._found(violation)
         if change.old is None or change.new is None:
             return
@@ -147,12 +165,15 @@ class Checker:
             max_calls=MAX_CALLS,
         ):
             self._found(violation)
-        claim.booked = max(claim.booked, job.new["llmCalls"])
-        if job.new["llmCalls"] < len(claim.calls):
+        claim.booked = job.new["llmCalls"]
+        if claim.booked < len(claim.billable):
             self.broken(
                 Promise.CALL_BUDGET,
-                f"{job.key}: {len(claim.calls)} calls begun, {job.new['llmCalls']} counted",
+                f"{job.key}: {len(claim.billable)} calls begun, {claim.booked} counted",
             )
+        if self._put_off(job, claim, request):
+            what = f"{job.key}: is tried again after a refusal for good"
+            self.broken(Promise.EVERYTHING_ENDS, what)
         interaction, lease = job.new.get("interaction"), job.new.get("lease")
         if interaction:
             seen = Recorded(request=request, at_seconds=self.world.loop.time())
@@ -168,6 +189,13 @@ class Checker:
                     at_seconds=self.world.loop.time(),
                 )
             )
+
+    def _put_off(self, job: JobChange, claim: Claim, request: Request | None) -> bool:
+        """Whether the job waits for another attempt after a refusal for good."""
+        last = claim.calls[-1] if claim.calls else None
+        refused = last is not None and last.final and last.request is request
+        stopped = request is None or request.process.retiring
+        return refused and not stopped and job.new["state"] == "QUEUED"
 
     def stored(self, who: Process, uri: GcsUri) -> None:
         """See `adapters.Observer`."""
@@ -188,16 +216,21 @@ class Checker:
         if self.at_most_once and not all(map(self._known, claim.calls)):
             what = f"{key}: called again although a former call may have been paid for"
             self.broken(Promise.CALL_BUDGET, what)
+        if any(call.final and call.request is REQUEST.get() for call in claim.calls):
+            self.broken(Promise.CALL_BUDGET, f"{key}: called again after a refusal for good")
+        if self.fullness.was_full(run_id, REQUEST.get()):
+            what = f"{key}: {who.name} called, and the run has no room for the outcome"
+            self.broken(Promise.CALL_BUDGET, what)
         seen = CallSeen(request=REQUEST.get())
         claim.calls.append(seen)
         lease = claim.lease_of(REQUEST.get())
         if lease is not None and claim.held_until[lease.owner] <= who.now():
             what = f"{key}: {who.name} called after its lease had expired"
             self.broken(Promise.CALL_UNDER_LEASE, what)
-        if len(claim.calls) > claim.booked:
+        if len(claim.billable) > claim.booked:
             self.broken(Promise.CALL_BUDGET, f"{key}: {who.name} called before it was booked")
-        if len(claim.calls) > MAX_CALLS:
-            self.broken(Promise.CALL_BUDGET, f"{key}: call {len(claim.calls)}")
+        if len(claim.billable) > MAX_CALLS:
+            self.broken(Promise.CALL_BUDGET, f"{key}: call {len(claim.billable)}")
         self._check_need(claim, run_id, step_id)
         return seen
 
@@ -252,6 +285,17 @@ class Checker:
         answer = request.answer.result() if request.answer.done() else None
         if answer == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(answer, InternalError):
             self.broken(Promise.EVERYTHING_ENDS, f"a defect: {answer!r}")
+        process, took = request.process, self.world.loop.time() - request.begun_at
+        stopped = not process.alive or process.resumes_at > request.begun_at
+        if took > INVOCATION_SECONDS and not stopped:
+            what = f"{process.name} was at work for {took:.0f} s"
+            self.broken(Promise.EVERYTHING_ENDS, what)
+
+    def swept(self, request: Request) -> None:
+        """See `delivery.SweepWitness`: a sweep tells in its report what went wrong."""
+        answer = request.answer.result()
+        if isinstance(answer, Exception):
+            self.broken(Promise.EVERYTHING_ENDS, f"a sweep stopped at {answer!r}")
 
     def event_begins(self, event_id: str) -> None:
         """See `delivery.Witness`."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from infra.local.cloud_events import document_event
+from infra.local.cloud.cloud_events import document_event
 from infra.local.embedded.queue import QueuedMessage, push_body
+from shared.domain.document_size import document_size
 from shared.domain.messages import OutgoingMessage
 from shared.domain.times import rfc3339
 from tests.simulation.nemesis import Fault, Kind
@@ -21,6 +22,8 @@ FLOW_RUNS = "flow_runs"
 #: ours the most that Pub/Sub allows.
 EVENT_DEADLINE_SECONDS = 10.0
 MESSAGE_DEADLINE_SECONDS = 600.0
+#: A larger event is not delivered (https://cloud.google.com/eventarc/quotas).
+MAX_EVENT_BYTES = 512 * 1024
 #: The retry policy of both (https://cloud.google.com/pubsub/docs/subscription-retry-policy).
 _FIRST_BACKOFF_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 600.0
@@ -127,7 +130,7 @@ class Platform:
             self._start(delivery, later)
 
     def _start(self, delivery: Delivery, delay_seconds: float) -> None:
-        # In a context of no process: it goes on whoever dies.
+        # In a context of no process: it goes on when processes die.
         context = contextvars.Context()
         self.open += 1
         task = self.world.loop.create_task(delivery.run(delay_seconds), context=context)
@@ -155,6 +158,9 @@ class EventTrigger:
                 self._send(change)
 
     def _send(self, change: Change) -> None:
+        values = [found.fields for found in (change.old, change.new) if found is not None]
+        if sum(document_size(change.ref, each) for each in values) > MAX_EVENT_BYTES:
+            return
         self._count += 1
         event_id = f"event-{self._count}"
         document = change.new or change.old
@@ -245,6 +251,13 @@ class Topic:
         )
 
 
+class SweepWitness(Protocol):
+    """Is told of every sweep."""
+
+    def swept(self, request: Request) -> None:
+        """A sweep has come to its end."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
     """Cloud Scheduler: asks for a sweep again and again, sometimes twice, seldom not at all."""
@@ -252,6 +265,7 @@ class Scheduler:
     world: World
     sweeps: Stage
     every_seconds: float
+    witness: SweepWitness | None = None
 
     async def run(self) -> None:
         """Tick until the world ends."""
@@ -260,5 +274,11 @@ class Scheduler:
             _, fault = self.world.next_fault(Kind.TICK, "scheduler", "sweep")
             times = {Fault.LOST: 0, Fault.DUPLICATE: 2}.get(fault, 1) if fault else 1
             for _ in range(times):
-                self.sweeps.start(None)
+                self._start()
             await asyncio.sleep(self.every_seconds)
+
+    def _start(self) -> None:
+        request = self.sweeps.start(None)
+        if self.witness is not None:
+            told = self.witness.swept
+            request.answer.add_done_callback(lambda _: told(request))

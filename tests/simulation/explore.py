@@ -1,17 +1,26 @@
 """Which cases to run: every single fault, and seeds without end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from random import Random
 
 from tests.simulation import stages
-from tests.simulation.nemesis import APPLICABLE, CALM, HARMLESS, Fault, Injected, Odds
+from tests.simulation.endings import ENDURED
+from tests.simulation.nemesis import (
+    APPLICABLE,
+    CALM,
+    FIRST_SERIES,
+    HARMLESS,
+    Fault,
+    Injected,
+    Odds,
+)
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
+from tests.simulation.surroundings import ROOMS, Surroundings, drawn_surroundings
 
 _CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
-_ALL = frozenset(Fault)
 #: Operators at work.
 _OPERATED = frozenset(
     {
@@ -24,10 +33,22 @@ _OPERATED = frozenset(
 #: A provider, or processes, so bad that budgets are spent; machines that stop and come back.
 _ONE_SIDED = (
     (0.8, frozenset({Fault.RATE_LIMITED, Fault.INVALID})),
+    (0.6, frozenset({Fault.LOST_ANSWER})),
     (0.3, _CRASHES | {Fault.TERMINATE}),
     (0.4, _OPERATED | _CRASHES),
     (0.6, _OPERATED | {Fault.SLOW}),
     (0.15, frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK})),
+)
+#: The second series: what is endured, beside others' documents and slow pages; refusals for
+#: good, ports at the very end of their time, filled runs; and everything.
+_STRANGE = (
+    (ENDURED, 0.1),
+    (frozenset({Fault.FORBIDDEN, Fault.UNFIT}), 0.1),
+    (frozenset({Fault.OVERDUE, Fault.LATE, Fault.PAUSE, Fault.TERMINATE}), 0.2),
+    (frozenset({Fault.FILLED, Fault.RERUN, Fault.LOST, Fault.CRASH_AFTER, Fault.UNFIT}), 0.15),
+    (frozenset({Fault.RATE_LIMITED}), 0.7),
+    (frozenset(Fault), 0.05),
+    (frozenset(Fault), 0.2),
 )
 #: Half of the runs are in the default mode.
 _MODES = ("at_least_once",) * 3 + tuple(stages.CALL_MODES)[1:]
@@ -35,9 +56,15 @@ _MODES = ("at_least_once",) * 3 + tuple(stages.CALL_MODES)[1:]
 _LOGGED_ONE_IN = 16
 
 
+#: Seeds from here on draw cases of the second series, which knows more faults.
+SECOND_SERIES = 1_000_000
+
+
 def random_case(seed: int) -> Case:
     """A case of any kind; the seed alone decides which."""
     draw = Random(seed)
+    if seed >= SECOND_SERIES:
+        return _strange_case(seed, draw)
     scenario = draw.choice(sorted(SCENARIOS))
     if draw.random() < 0.2:
         # Nothing that excuses a second call, or needs the sweep.
@@ -52,12 +79,36 @@ def random_case(seed: int) -> Case:
     )
 
 
+def _strange_case(seed: int, draw: Random) -> Case:
+    """Documents of others, full runs, refusals for good, and ports at the end of their time."""
+    scenario = draw.choice(sorted(SCENARIOS))
+    kind, probability = draw.choice(_STRANGE)
+    most = draw.choice((2, 5, 10, 20))
+    beside = kind == ENDURED
+    return Case(
+        seed=seed,
+        scenario=scenario,
+        odds=Odds(probability=probability, most=most, allowed=kind),
+        call_mode=draw.choice(_MODES),
+        logged=seed % _LOGGED_ONE_IN == 0,
+        surroundings=drawn_surroundings(
+            draw,
+            list(SCENARIOS[scenario].runs),
+            foreign=beside or draw.random() < 0.3,
+            heavy=beside or draw.random() < 0.3,
+            full=not beside and draw.random() < 0.3,
+        ),
+    )
+
+
 def _rough(draw: Random) -> Odds:
     if draw.random() < 0.2:
         probability, allowed = draw.choice(_ONE_SIDED)
         return Odds(probability=probability, most=40, allowed=allowed)
     probability = draw.choice((0.02, 0.05, 0.1, 0.3))
-    return Odds(probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=_ALL)
+    return Odds(
+        probability=probability, most=draw.choice((1, 2, 3, 5, 8, 13)), allowed=FIRST_SERIES
+    )
 
 
 def calm_case(scenario: str, call_mode: str = "at_least_once") -> Case:
@@ -65,10 +116,10 @@ def calm_case(scenario: str, call_mode: str = "at_least_once") -> Case:
     return Case(seed=0, scenario=scenario, odds=CALM, script=(), call_mode=call_mode)
 
 
-def single_faults(case: Case) -> Iterator[Case]:
-    """The calm case with one fault: every applicable one, at every operation."""
+def single_faults(case: Case, faults: Collection[Fault] = FIRST_SERIES) -> Iterator[Case]:
+    """The calm case with one of the faults: every applicable one, at every operation."""
     for number, kind in enumerate(simulate(case).operations):
-        for fault in APPLICABLE[kind]:
+        for fault in (each for each in APPLICABLE[kind] if each in faults):
             yield replace(case, script=(Injected(number, fault),))
 
 
@@ -103,11 +154,38 @@ def shrunk(case: Case) -> Case:
 
 
 #: So many random seeds must do to catch any breakage.
-MUTATION_SEEDS = 1_500
+MUTATION_SEEDS = 8_000
 
 
 def cases_for_mutations() -> Iterator[Case]:
-    """What every breakage must be caught by: the calm runs, then the first random seeds."""
+    """What every breakage must be caught by.
+
+    First the calm runs, and a few that are cancelled while their steps are reopened, which the
+    seeds draw too seldom; then the first random seeds.
+    """
     for scenario in SCENARIOS:
         yield replace(calm_case(scenario), sweeps=False)
+    reopened = frozenset({Fault.RUN_CANCELLED, Fault.RERUN})
+    odds = Odds(probability=1, most=5, allowed=reopened, uneven=False)
+    for seed in range(10):
+        yield Case(seed=seed, scenario="single", odds=odds)
     yield from map(random_case, range(MUTATION_SEEDS))
+
+
+def cases_for_later_mutations() -> Iterator[Case]:
+    """What a breakage must be caught by that only the second series shows.
+
+    First full runs, events that are lost and calls that are refused beside others' documents;
+    then the random seeds.
+    """
+    calm = calm_case("single")
+    run_ids = list(SCENARIOS["single"].runs)
+    for room in ROOMS:
+        full = Surroundings(rooms=dict.fromkeys(run_ids, room))
+        yield replace(calm, surroundings=full)
+    for seed in range(5):
+        beside = drawn_surroundings(Random(seed), run_ids, foreign=True, heavy=True, full=False)
+        for fault in (Fault.LOST, Fault.RATE_LIMITED):
+            odds = Odds(probability=1, most=5, allowed=frozenset({fault}), uneven=False)
+            yield replace(calm, script=None, odds=odds, surroundings=beside)
+    yield from map(random_case, range(SECOND_SERIES, SECOND_SERIES + MUTATION_SEEDS))

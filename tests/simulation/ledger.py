@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
 
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
 from tests.simulation.process import Request
 
 #: `<run id>~<step id>`, as job records are named.
@@ -50,6 +50,8 @@ class CallSeen:
     free: bool = False
     #: The caller has its answer.
     answered: bool = False
+    #: It was refused for good.
+    final: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,12 +67,17 @@ class Claim:
     calls: list[CallSeen] = field(default_factory=list)
     #: The calls in the background that were ever recorded, by id.
     recorded: dict[str, Recorded] = field(default_factory=dict)
-    #: The highest number of booked calls that was ever stored.
+    #: The number of booked calls that is stored.
     booked: int = 0
     published: int = 0
     #: How the step ended under it.
     ended: str | None = None
     reused: bool = False
+
+    @property
+    def billable(self) -> list[CallSeen]:
+        """The calls that may have to be paid for, as far as their callers know."""
+        return [call for call in self.calls if not call.free]
 
     def lease_of(self, request: Request | None) -> LeaseTaken | None:
         """The lease that the request took."""

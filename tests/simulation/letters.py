@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from infra.ops.dead_letter import DeadLetter
-from infra.ops.dead_letter_box import HOLD_SECONDS, BoxUnavailable, HeldLetter
+from infra.ops.dead_letters.box import HOLD_SECONDS, BoxUnavailable, HeldLetter
+from infra.ops.dead_letters.letter import DeadLetter
 from shared.domain.messages import OutgoingMessage
 from tests.simulation.nemesis import Kind
 from tests.simulation.process import EPOCH, Process
@@ -82,7 +82,7 @@ class SimulatedLetters:
                 if letter is not None:
                     self.witness.letter_acknowledged(letter)
 
-        await self.world.perform(self._call(Kind.SETTLE, " ".join(ack_ids)), acknowledge)
+        await self.world.perform(self._call(Kind.ACKNOWLEDGE, " ".join(ack_ids)), acknowledge)
 
     def _call(self, kind: Kind, target: str) -> Call:
         return Call(
@@ -92,4 +92,5 @@ class SimulatedLetters:
             timeout_seconds=_SECONDS,
             refused=BoxUnavailable("simulated"),
             unanswered=BoxUnavailable("simulated"),
+            forbidden=BoxUnavailable("simulated"),
         )

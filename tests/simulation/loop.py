@@ -82,20 +82,20 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """The virtual time, in seconds since the loop was made."""
         return self._now
 
-    def run(self, until: Callable[[], bool]) -> None:
+    def run(self, until: Callable[[], bool], *, most: int = MAX_CALLBACKS) -> None:
         """Run until the condition holds, which is asked before every jump in time.
 
         Raises:
-            RunsInCircles: it takes more than `MAX_CALLBACKS`.
+            RunsInCircles: it takes more callbacks than `most`.
         """
         asyncio._set_running_loop(self)
         self._running = True
         try:
-            for _ in range(MAX_CALLBACKS):
+            for _ in range(most):
                 if not self._ready and (until() or not self._jump()):
                     return
                 self._step(self._ready.popleft())
-            raise RunsInCircles(f"{MAX_CALLBACKS} callbacks")
+            raise RunsInCircles(f"{most} callbacks")
         finally:
             self._running = False
             asyncio._set_running_loop(None)
@@ -180,6 +180,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task: _Task[_T] = _Task(coro, loop=self, number=len(self._tasks), **options)
         self._tasks.append(task)
         return task
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> "asyncio.Future[_T]":
+        """Done at once, as there is no thread: it takes no time and no turn of the loop."""
+        del executor
+        done: asyncio.Future[_T] = asyncio.Future(loop=self)
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            done.set_exception(error)
+        return done
 
     def get_debug(self) -> bool:
         """Never."""

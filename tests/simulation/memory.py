@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from executor import output_schema, structured_output
+from executor.validation import answer, report_schema
 
-_FUNCTIONS = ((output_schema, "check_schema"), (structured_output, "first_errors"))
+_FUNCTIONS = ((report_schema, "check_schema"), (answer, "first_errors"))
 _known: dict[str, Any] = {}
 
 

@@ -4,9 +4,10 @@ import json
 import re
 from datetime import timedelta
 from random import Random
+from typing import NoReturn
 
 from executor.ports import ModelAnswer, ModelRequest
-from shared.domain.errors import GeminiRequestFailed, RateLimited
+from shared.domain.errors import GeminiRequestFailed, LlmProfileInvalid, RateLimited
 
 #: Stands in all that is secret: prompt, context, model text and key. Nothing may repeat it.
 CANARY = "CANARY"
@@ -50,6 +51,15 @@ async def rate_limited() -> ModelAnswer:
         RateLimited: always.
     """
     raise RateLimited("simulated", retry_after=timedelta(seconds=20))
+
+
+async def unfit_request() -> NoReturn:
+    """A refusal of what is asked for.
+
+    Raises:
+        LlmProfileInvalid: always.
+    """
+    raise LlmProfileInvalid("INVALID_ARGUMENT: simulated")
 
 
 def unanswered() -> GeminiRequestFailed:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import pytest
@@ -18,20 +17,22 @@ import dispatcher.claiming
 import dispatcher.planning
 import dispatcher.service
 import dispatcher.sweep
-import executor.background
-import executor.calling
 import executor.ending
-import executor.lease
-import executor.report_store
+import executor.jobs.lease
+import executor.reports.making
+import executor.reports.store
 import executor.service
 import executor.settings
-import executor.work
-from executor import structured_output
-from executor.lease import HeldJob, LeaseLost
+from executor.jobs.lease import HeldJob, LeaseLost
+from executor.model_calls.background import BackgroundCalls
+from executor.model_calls.calling import ModelCaller
 from executor.ports import ModelAnswer
-from infra.ops import dead_letter, dead_letter_replay
-from infra.ops.dead_letter import DeadLetter
-from infra.ops.dead_letter_replay import Replay
+from executor.push import Answer, Delivery
+from executor.validation import answer as answers
+from infra.ops.dead_letters import letter as letters
+from infra.ops.dead_letters import replay as replays
+from infra.ops.dead_letters.letter import DeadLetter
+from infra.ops.dead_letters.replay import Replay
 from shared.domain.attempts import OperatorAct
 from shared.domain.documents import FieldPath, Update, Version, Write
 from shared.domain.errors import InvalidStructuredOutput
@@ -57,23 +58,32 @@ class Mutation:
     apply: Callable[[Patch], None]
 
 
+_Register: TypeAlias = Callable[[Callable[[Patch], None]], Callable[[Patch], None]]
+
+
+def registering(mutations: dict[str, Mutation]) -> Callable[[str], _Register]:
+    """A decorator that keeps breakages there, given what each of them breaks."""
+
+    def mutation(what: str) -> _Register:
+        def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
+            name = apply.__name__.strip("_")
+            mutations[name] = Mutation(name, what, apply)
+            return apply
+
+        return register
+
+    return mutation
+
+
 MUTATIONS: dict[str, Mutation] = {}
-
-
-def _mutation(what: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
-    def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        name = apply.__name__.strip("_")
-        MUTATIONS[name] = Mutation(name, what, apply)
-        return apply
-
-    return register
+_mutation = registering(MUTATIONS)
 
 
 @contextmanager
-def mutated(name: str) -> Iterator[None]:
+def mutated(mutation: Mutation) -> Iterator[None]:
     """Run with one thing broken."""
     with pytest.MonkeyPatch.context() as patch:
-        MUTATIONS[name].apply(patch)
+        mutation.apply(patch)
         yield
 
 
@@ -148,13 +158,13 @@ def _upload_replaces(patch: Patch) -> None:
 @_mutation("the message is acknowledged before the work is done")
 def _acknowledged_first(patch: Patch) -> None:
     original = executor.service.Executor.handle
-    working: set[asyncio.Task[int]] = set()
+    working: set[asyncio.Task[Answer]] = set()
 
-    async def handle(self: executor.service.Executor, body: bytes) -> int:
-        task = asyncio.create_task(original(self, body))
+    async def handle(self: executor.service.Executor, delivery: Delivery) -> Answer:
+        task = asyncio.create_task(original(self, delivery))
         working.add(task)
         await asyncio.sleep(1)
-        return HTTPStatus.NO_CONTENT
+        return Answer.ACK
 
     patch.setattr(executor.service.Executor, "handle", handle)
 
@@ -201,7 +211,7 @@ def _attempts_unbounded(patch: Patch) -> None:
 
 @_mutation("model calls have no budget")
 def _calls_unbounded(patch: Patch) -> None:
-    patch.setattr(executor.calling.ModelCaller, "calls_left", lambda _self, _job: 1_000)
+    patch.setattr(ModelCaller, "calls_left", lambda _self, _job: 1_000)
 
 
 @_mutation("a model call is booked after it began")
@@ -217,22 +227,23 @@ def _call_booked_late(patch: Patch) -> None:
         del reserve_call
         await original(self, reserve_call=False)
 
-    patch.setattr(executor.calling.ModelCaller, "_call", call)
+    patch.setattr(ModelCaller, "_call", call)
     patch.setattr(HeldJob, "acquire", acquire)
 
 
 @_mutation("the job is published before the claim is committed")
 def _published_before_commit(patch: Patch) -> None:
-    original = dispatcher.claiming.Claims._commit
+    original = dispatcher.claiming._Claiming._written
 
-    async def commit(self: Any, claim: Any, attempt: int, log: Any) -> str | None:
-        await self.queue.publish([job.encode() for job in claim.jobs], timeout_seconds=3)
-        return await original(self, claim, attempt, log)
+    async def written(self: Any, claim: Any) -> Any:
+        messages = [job.encode() for job in claim.jobs]
+        await self.claims.queue.publish(messages, timeout_seconds=3)
+        return await original(self, claim)
 
     async def publish_nothing(_self: Any, jobs: Sequence[Any], _cause: Any) -> int:
         return len(jobs)
 
-    patch.setattr(dispatcher.claiming.Claims, "_commit", commit)
+    patch.setattr(dispatcher.claiming._Claiming, "_written", written)
     patch.setattr(dispatcher.claiming.Claims, "publish", publish_nothing)
 
 
@@ -241,12 +252,12 @@ def _claim_not_read_back(patch: Patch) -> None:
     async def read(_self: Any, *_arguments: Any) -> None:
         return None
 
-    patch.setattr(dispatcher.claiming.Claims, "_read", read)
+    patch.setattr(dispatcher.claiming._Claiming, "_read", read)
 
 
 @_mutation("a failed write of the job record is believed lost without reading back")
 def _lease_not_read_back(patch: Patch) -> None:
-    async def read_back(_self: HeldJob, _wanted: JobRecord) -> None:
+    async def read_back(_self: HeldJob, *_arguments: Any) -> None:
         raise LeaseLost
 
     patch.setattr(HeldJob, "_read_back", read_back)
@@ -298,7 +309,7 @@ def _publish_failure_swallowed(patch: Patch) -> None:
 
 @_mutation("a delivery within the grace of a publisher at work is acknowledged")
 def _publisher_believed(patch: Patch) -> None:
-    patch.setattr(dispatcher.claiming.Claims, "_check_published", lambda *_: None)
+    patch.setattr(dispatcher.claiming, "published_elsewhere", lambda *_a, **_k: False)
 
 
 @_mutation("a later attempt does not look for the report before it calls")
@@ -306,7 +317,7 @@ def _report_not_looked_for(patch: Patch) -> None:
     async def recovered(_self: Any, _work: Any) -> None:
         return None
 
-    patch.setattr(executor.work.Work, "recovered", recovered)
+    patch.setattr(executor.reports.making.ReportMaker, "recovered", recovered)
     patch.setattr(JobRecord, "may_have_artifact", property(lambda _: False))
 
 
@@ -314,9 +325,9 @@ def _report_not_looked_for(patch: Patch) -> None:
 def _digest_unchecked(patch: Patch) -> None:
     async def with_digest(self: Any, uri: Any, _digest: str, work: Any) -> Any:
         found = await self._stat(uri, work)
-        return found and executor.report_store._recovered(uri, found, work)
+        return found and executor.reports.store._recovered(uri, found, work)
 
-    patch.setattr(executor.report_store.ReportStore, "with_digest", with_digest)
+    patch.setattr(executor.reports.store.ReportStore, "with_digest", with_digest)
 
 
 @_mutation("a job that is given back is not to be woken")
@@ -377,7 +388,7 @@ def _run_status_ignored(patch: Patch) -> None:
 
 @_mutation("the text of a bad answer stands in the error")
 def _text_in_error(patch: Patch) -> None:
-    original = structured_output.read_output
+    original = answers.read_output
 
     def read_output(answer: ModelAnswer, schema: Mapping[str, Any]) -> Any:
         try:
@@ -385,20 +396,22 @@ def _text_in_error(patch: Patch) -> None:
         except InvalidStructuredOutput as problem:
             raise InvalidStructuredOutput(f"{problem.message}: {answer.text}") from None
 
-    patch.setattr(executor.work, "read_output", read_output)
+    patch.setattr(executor.reports.making, "read_output", read_output)
 
 
 @_mutation("where a call may be made once only, an unknown outcome is tried again")
 def _unknown_tried_again(patch: Patch) -> None:
-    patch.setattr(executor.work.Work, "_check_call_policy", lambda _self, _work: None)
+    patch.setattr(
+        executor.reports.making.ReportMaker, "_check_call_policy", lambda _self, _work: None
+    )
 
 
 @_mutation("the provider's answer is deleted before the outcome is written")
 def _answer_deleted_early(patch: Patch) -> None:
     original = executor.ending.Ending.end
 
-    async def end(self: Any, outcome: Any, work: Any) -> int:
-        await self.forget_call(work.held.settled, work.log, ended=True)
+    async def end(self: Any, outcome: Any, work: Any) -> Answer:
+        await self.forget_call(work.held.with_notes, work.log, ended=True)
         return await original(self, outcome, work)
 
     patch.setattr(executor.ending.Ending, "end", end)
@@ -422,15 +435,15 @@ def _letter_acknowledged_first(patch: Patch) -> None:
 
 @_mutation("a replay gives fresh attempts to a job that an executor works on")
 def _replay_under_lease(patch: Patch) -> None:
-    original = dead_letter.plan_replay
+    original = letters.plan_replay
 
     def plan_replay(letter: Any, records: Any, rules: Any, act: OperatorAct) -> Any:
         later = replace(act, at=act.at + timedelta(days=1))
         return original(letter, records, rules, later)
 
-    patch.setattr(dead_letter_replay, "plan_replay", plan_replay)
+    patch.setattr(replays, "plan_replay", plan_replay)
 
 
 @_mutation("a call that was begun in the background is not fetched by a later attempt")
 def _background_call_not_fetched(patch: Patch) -> None:
-    patch.setattr(executor.background.BackgroundCalls, "resumable", lambda _self, _job: None)
+    patch.setattr(BackgroundCalls, "resumable", lambda _self, _job: None)

@@ -22,10 +22,11 @@ class Kind(StrEnum):
     FORGET = "forget"  #: The provider is to delete it.
     EVENT = "event"  #: One delivery of a document event.
     MESSAGE = "message"  #: One delivery of a job message.
+    HOOK = "hook"  #: The provider announces the end of a call.
     TICK = "tick"  #: One sweep that the scheduler asks for.
     PULL = "pull"  #: Dead letters, by an operator.
     HOLD = "hold"  #: They are held for longer, or given back.
-    SETTLE = "settle"  #: One is acknowledged.
+    ACKNOWLEDGE = "settle"  #: One is acknowledged.
     ACT = "act"  #: A moment at which somebody else may write the run.
 
 
@@ -44,6 +45,9 @@ class Fault(StrEnum):
     CLOCK_FORWARD = "clock_forward"  #: The process' clock jumps ahead.
     CLOCK_BACK = "clock_back"  #: The process' clock jumps back.
     PARTIAL = "partial"  #: Some of the messages are taken, the call fails.
+    FORBIDDEN = "forbidden"  #: Refused for good, until somebody mends what is wrong.
+    UNFIT = "unfit"  #: Refused for good for what it asks for; nobody else is.
+    OVERDUE = "overdue"  #: Answered at the very end of its time; it happens, whoever waits.
 
     RATE_LIMITED = "rate_limited"  #: The model refuses: quota, with a delay.
     INVALID = "invalid"  #: The model answers something that is not the report.
@@ -53,11 +57,14 @@ class Fault(StrEnum):
     DUPLICATE = "duplicate"  #: Delivered twice, at different times.
     DELAYED = "delayed"  #: Delivered minutes later, past every deadline, behind others.
     DEAD_LETTERED = "dead_lettered"  #: Refused as often as the subscription allows.
+    EARLY = "early"  #: Announced before its caller hears of the call's id.
+    FORGED = "forged"  #: Announced with the id of another job's call, and not with its own.
     LOST = "lost"  #: Never delivered: Eventarc drops what it cannot send.
 
     TOUCHED = "touched"  #: Fields of the run change that are no concern of ours.
     CANCELLED = "cancelled"  #: The orchestrator cancels a step.
     RUN_CANCELLED = "run_cancelled"  #: The orchestrator cancels the run, and its steps.
+    FILLED = "filled"  #: Others leave hardly any room in the run's document.
     RERUN = "rerun"  #: The orchestrator makes an ended step READY again.
     CHANGED = "changed"  #: The same, with other inputs.
     OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels a step,
@@ -65,8 +72,20 @@ class Fault(StrEnum):
     REPLAYED = "replayed"  #: or replays all dead letters.
 
 
+#: What the first series of random runs does not know: its seeds would get new meanings.
+LATER = frozenset({Fault.FORBIDDEN, Fault.UNFIT, Fault.OVERDUE, Fault.FILLED})
+FIRST_SERIES = frozenset(Fault) - LATER
+
 _PROCESS = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.TERMINATE)
-_CALL = (*_PROCESS, Fault.REFUSED, Fault.SLOW, Fault.LATE, Fault.PAUSE)
+_CALL = (
+    *_PROCESS,
+    Fault.REFUSED,
+    Fault.SLOW,
+    Fault.LATE,
+    Fault.PAUSE,
+    Fault.FORBIDDEN,
+    Fault.OVERDUE,
+)
 _CLOCK = (Fault.CLOCK_FORWARD, Fault.CLOCK_BACK)
 
 #: What can happen to each kind of operation. A stale read is not among it: Firestore and
@@ -76,9 +95,9 @@ _CLOCK = (Fault.CLOCK_FORWARD, Fault.CLOCK_BACK)
 #: is used, which SLOW and PAUSE stretch. Events do carry stale documents: DELAYED.
 APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
     Kind.READ: (*_CALL, *_CLOCK),
-    Kind.COMMIT: (*_CALL, *_CLOCK, Fault.LOST_ANSWER, Fault.OWN_RETRY),
+    Kind.COMMIT: (*_CALL, *_CLOCK, Fault.LOST_ANSWER, Fault.OWN_RETRY, Fault.UNFIT),
     Kind.QUERY: _CALL,
-    Kind.PUBLISH: (*_CALL, Fault.LOST_ANSWER, Fault.PARTIAL),
+    Kind.PUBLISH: (*_CALL, Fault.LOST_ANSWER, Fault.PARTIAL, Fault.UNFIT),
     Kind.STAT: _CALL,
     Kind.FETCH: _CALL,
     Kind.CREATE: (*_CALL, Fault.LOST_ANSWER, Fault.OWN_RETRY),
@@ -88,6 +107,7 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
         Fault.RATE_LIMITED,
         Fault.INVALID,
         Fault.BLOCKED,
+        Fault.UNFIT,
     ),
     Kind.BEGIN: (
         *_CALL,
@@ -96,11 +116,19 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
         Fault.INVALID,
         Fault.BLOCKED,
         Fault.FAILED,
+        Fault.UNFIT,
     ),
     Kind.ASK: _CALL,
     Kind.FORGET: (*_CALL, Fault.LOST_ANSWER),
     Kind.EVENT: (Fault.DUPLICATE, Fault.DELAYED, Fault.LOST),
     Kind.MESSAGE: (Fault.DUPLICATE, Fault.DELAYED, Fault.DEAD_LETTERED),
+    Kind.HOOK: (
+        Fault.DUPLICATE,
+        Fault.DELAYED,
+        Fault.EARLY,
+        Fault.FORGED,
+        Fault.LOST,
+    ),
     Kind.TICK: (Fault.DUPLICATE, Fault.LOST),
     Kind.ACT: (
         Fault.TOUCHED,
@@ -111,10 +139,11 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
         Fault.OPERATOR_CANCELS,
         Fault.OPERATOR_RERUNS,
         Fault.REPLAYED,
+        Fault.FILLED,
     ),
     Kind.PULL: _CALL,
     Kind.HOLD: _CALL,
-    Kind.SETTLE: (*_CALL, Fault.LOST_ANSWER),
+    Kind.ACKNOWLEDGE: (*_CALL, Fault.LOST_ANSWER),
 }
 
 #: What excuses no second model call, and needs no sweep to be overcome.
@@ -152,7 +181,7 @@ class Odds:
     probability: float
     #: At most so many in one run.
     most: int
-    allowed: frozenset[Fault] = frozenset(Fault)
+    allowed: frozenset[Fault] = FIRST_SERIES
     #: Whether operations take times of very different lengths.
     uneven: bool = True
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from infra.ops.dead_letter import ReplayRules
-from infra.ops.dead_letter_box import BoxUnavailable, DeadLetterBox, pulled
-from infra.ops.dead_letter_replay import Replay
-from infra.ops.operator_acts import ActRefused, perform
-from infra.ops.run_reading import NotFound
+from infra.ops.dead_letters.box import BoxUnavailable, DeadLetterBox, pulled
+from infra.ops.dead_letters.letter import ReplayRules
+from infra.ops.dead_letters.replay import Replay
+from infra.ops.runs.reading import NotFound
+from infra.ops.steps.acts import ActRefused, perform
 from shared.domain.attempts import OperatorAct
 from shared.domain.documents import DocumentRef
 from shared.domain.identifiers import StepId
 from shared.domain.steps import OperatorMove
-from shared.ports import Clock, DocumentStore, Queue, StoreUnavailable
+from shared.ports import Clock, DocumentStore, PortFailure, Queue
 from tests.simulation.delivery import FLOW_RUNS
 
 #: As the command line has them.
@@ -64,7 +64,7 @@ class Operator:
                     await self._act(OperatorMove.RERUN, command.run_id, command.step_id)
                 case ReplayLetters():
                     await self._replay()
-        except (ActRefused, NotFound, StoreUnavailable, BoxUnavailable):
+        except (ActRefused, NotFound, PortFailure, BoxUnavailable):
             return
 
     async def _act(self, move: OperatorMove, run_id: str, step_id: str) -> None:

@@ -1,11 +1,13 @@
 """What others do to the runs meanwhile."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from shared.domain.documents import DELETE, Create, DocumentRef, FieldPath
+from shared.ports import StoreRefused
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import FLOW_RUNS, Stage
 from tests.simulation.nemesis import Fault, Kind
@@ -26,6 +28,7 @@ from tests.simulation.scenarios import (
     candles_uri,
     run_document,
 )
+from tests.simulation.surroundings import FILLER, NONE, ROOMS, Surroundings, filler
 from tests.simulation.world import World
 
 #: At so many moments others may write a run, within the first minutes.
@@ -42,6 +45,7 @@ class Orchestrator:
     records: Records
     bucket: Bucket
     scenario: Scenario
+    surroundings: Surroundings = NONE
     #: Where operators' commands run.
     operators: Stage | None = None
     done: bool = False
@@ -52,10 +56,17 @@ class Orchestrator:
         self.bucket.create(MANIFEST_URI, MANIFEST, {})
         self._create("llm_prompts", PROMPT_ID, dict(PROMPT))
         self._create("llm_schemas", SCHEMA_ID, dict(SCHEMA))
+        for ref, data in self.surroundings.foreign.items():
+            self._create(ref.collection, ref.document_id, dict(data))
         for run_id, reports in self.scenario.runs.items():
             for report in reports:
                 self._put_candles(run_id, report.step_id, _FIRST_VERSION)
-            self._create(FLOW_RUNS, run_id, run_document(run_id, reports))
+            document = run_document(run_id, reports)
+            room = self.surroundings.rooms.get(run_id)
+            if room is not None:
+                ref = DocumentRef(FLOW_RUNS, run_id)
+                document["progress"] = {"filler": filler(ref, document, room)}
+            self._create(FLOW_RUNS, run_id, document)
 
     async def interfere(self) -> None:
         """Act at some moments."""
@@ -76,6 +87,9 @@ class Orchestrator:
         ended = steps[step_id]["status"] in ENDED
         if fault is Fault.TOUCHED:
             self._write(run_id, {("progress", "seen"): len(self.world.kinds)})
+        elif fault is Fault.FILLED and present is not None:
+            ref = DocumentRef(FLOW_RUNS, run_id)
+            self._write(run_id, {FILLER: filler(ref, present.fields, draw.choice(ROOMS))})
         elif fault is Fault.RUN_CANCELLED:
             self._write(run_id, {("status",): "CANCELLED", **_cancelled(steps)})
         elif fault is Fault.CANCELLED and not ended:
@@ -112,7 +126,9 @@ class Orchestrator:
 
     def _write(self, run_id: str, changes: dict[FieldPath, Any]) -> None:
         self.world.note("orchestrator", f"writes {sorted(map('.'.join, changes))}")
-        self.records.act(DocumentRef(FLOW_RUNS, run_id), changes)
+        # What the run has no room for is not written: its author is told so.
+        with suppress(StoreRefused):
+            self.records.act(DocumentRef(FLOW_RUNS, run_id), changes)
 
 
 def _cancelled(steps: Any) -> dict[FieldPath, Any]:

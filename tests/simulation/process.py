@@ -30,6 +30,8 @@ class Request:
     process: "Process"
     #: The result, the exception that was raised, or `DIED`.
     answer: "asyncio.Future[Any]"
+    #: In virtual seconds.
+    begun_at: float = 0.0
 
 
 #: What the running task works on; None in the world around the processes.
@@ -59,7 +61,7 @@ class Process:
     def start(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> "Request":
         """Run the work here."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-        request = Request(process=self, answer=answer)
+        request = Request(process=self, answer=answer, begun_at=self._loop.time())
         self._waiting[answer] = None
         context = self._context.copy()
         context.run(REQUEST.set, request)

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from infra.local.cloud_events import Document
+from infra.local.cloud.cloud_events import Document
 
 
 class Promise(IntEnum):
@@ -40,6 +40,9 @@ LLM_REPORT = "LLM_REPORT"
 ENDED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELLED"})
 CLOSED = frozenset({"SUCCEEDED", "FAILED", "ABANDONED"})
 _CLAIM = ("READY", "RUNNING")
+_REFUSAL = ("READY", "FAILED")
+RUN_TOO_LARGE = "RUN_TOO_LARGE"
+_RUN_INVALID = "FLOW_RUN_INVALID"
 _ENDS = {("RUNNING", "SUCCEEDED"), ("RUNNING", "FAILED")}
 _WORKER_FIELDS = frozenset({"status", "outputs", "finishedAt", "error"})
 
@@ -60,9 +63,16 @@ def executable(run: Mapping[str, Any], step_id: str) -> bool:
 
 
 def run_violations(
-    old: Document | None, new: Document | None, jobs: Mapping[str, "JobChange"]
+    old: Document | None,
+    new: Document | None,
+    jobs: Mapping[str, "JobChange"],
+    *,
+    full: bool = False,
 ) -> Iterator[Violation]:
-    """What is wrong with a worker's commit, as far as the run shows; `jobs` by step id."""
+    """What is wrong with a worker's commit, as far as the run shows; `jobs` by step id.
+
+    Where the run was `full`, a step may be refused in place of being claimed.
+    """
     if old is None or new is None:
         yield Violation(Promise.ENDED_IS_ENDED, "a run was created or deleted by the worker")
         return
@@ -72,11 +82,16 @@ def run_violations(
             yield Violation(Promise.ENDED_IS_ENDED, f"the run's {name} was changed")
     for step_id, step in after["steps"].items():
         if step != before["steps"].get(step_id):
-            yield from _step_violations(before, step_id, step, jobs.get(step_id))
+            yield from _step_violations(before, step_id, step, jobs.get(step_id), full=full)
 
 
 def _step_violations(
-    run: Mapping[str, Any], step_id: str, new: Mapping[str, Any], job: "JobChange | None"
+    run: Mapping[str, Any],
+    step_id: str,
+    new: Mapping[str, Any],
+    job: "JobChange | None",
+    *,
+    full: bool,
 ) -> Iterator[Violation]:
     old = run["steps"].get(step_id, {})
     move = (old.get("status"), new["status"])
@@ -90,11 +105,42 @@ def _step_violations(
             yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} was claimed out of turn")
         if job is None or not job.is_claim:
             yield Violation(Promise.CALL_UNDER_LEASE, f"{step_id} was claimed without a job")
+    elif move == _REFUSAL:
+        if job is not None or not full or new["error"]["code"] != RUN_TOO_LARGE:
+            yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} was refused, and had room")
+        if not executable(run, step_id):
+            yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} was refused out of turn")
     elif move in _ENDS:
         if job is None or job.is_claim or job.new["state"] != new["status"]:
             yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} ended beside its job")
     else:
         yield Violation(Promise.ENDED_IS_ENDED, f"{step_id} was {move[0]}, became {move[1]}")
+
+
+def foreign_violations(
+    name: str, old: Document | None, new: Document | None
+) -> Iterator[Violation]:
+    """What is wrong with a worker's commit of a document that others keep.
+
+    A job record that cannot be read may be looked at later, and a run that is none be told so,
+    once. Everything else is theirs.
+    """
+    if old is None or new is None:
+        yield Violation(Promise.ENDED_IS_ENDED, f"{name} of others was created or deleted")
+        return
+    before, after = old.fields, new.fields
+    if before == after:
+        yield Violation(Promise.ENDED_IS_ENDED, f"{name} of others was written for nothing")
+    for field in before.keys() | after.keys():
+        was: Any = before.get(field)
+        became: Any = after.get(field)
+        if was == became:
+            continue
+        later = field == "wakeAt" and isinstance(was, datetime) and became > was
+        told = isinstance(was, Mapping) and was.get("code") == _RUN_INVALID
+        says = field == "error" and not told and became.get("code") == _RUN_INVALID
+        if not later and not says:
+            yield Violation(Promise.ENDED_IS_ENDED, f"{field} of others' {name} was changed")
 
 
 #: What operators may do to a step.

@@ -1,6 +1,6 @@
 """The provider's memory of calls in the background, and one process' way to it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from executor.ports import (
@@ -8,11 +8,12 @@ from executor.ports import (
     CallForgotten,
     CallRunning,
     CallState,
+    KeptCall,
     ModelAnswer,
     ModelRequest,
 )
-from shared.domain.errors import GeminiRequestFailed
-from tests.simulation.adapters import Observer
+from shared.domain.errors import GeminiAccessDenied, GeminiRequestFailed, StepError
+from tests.simulation.adapters import FORBIDDEN, Observer, told_failure
 from tests.simulation.ledger import CallSeen
 from tests.simulation.model import (
     blocked_answer,
@@ -22,6 +23,7 @@ from tests.simulation.model import (
     rate_limited,
     thinking_seconds,
     unanswered,
+    unfit_request,
 )
 from tests.simulation.nemesis import Fault, Kind
 from tests.simulation.process import Process
@@ -33,6 +35,7 @@ class Kept:
     """A call that the provider keeps."""
 
     seen: CallSeen | None
+    labels: Mapping[str, str]
     ready_at: float
     state: CallState
 
@@ -44,6 +47,8 @@ class Provider:
     kept: dict[str, Kept] = field(default_factory=dict)
     #: What was deleted.
     forgotten: dict[str, Kept] = field(default_factory=dict)
+    #: Called with id, address, the time of the end, and what else is kept.
+    announce: Callable[[str, str, float, Callable[[], list[str]]], None] | None = None
     _count: int = 0
 
     def keep(self, call: Kept) -> str:
@@ -78,7 +83,7 @@ class SimulatedBackground:
 
         def keeping(state: Callable[[], Awaitable[CallState]]) -> Callable[[], Awaitable[str]]:
             async def keep() -> str:
-                return self._keep(seen, await state())
+                return self._keep(seen, await state(), request)
 
             return keep
 
@@ -95,19 +100,36 @@ class SimulatedBackground:
                 Fault.INVALID: keeping(invalid_answer),
                 Fault.BLOCKED: keeping(blocked_answer),
                 Fault.FAILED: keeping(failed),
+                Fault.UNFIT: unfit_request,
             },
         )
         try:
             return await self.world.perform(call, keeping(lambda: good_answer(request)))
-        except Exception as problem:
-            if not getattr(problem, "maybe_billed", False) and seen:
-                self.observer.call_ended(seen[0], free=True)
+        except StepError as problem:
+            if seen:
+                told_failure(problem, seen[0], self.observer)
             raise
 
-    def _keep(self, seen: list[CallSeen | None], state: CallState) -> str:
+    def _keep(
+        self, seen: list[CallSeen | None], state: CallState, request: ModelRequest
+    ) -> str:
         thinking = thinking_seconds(self.world.nemesis.schedule)
         ready_at = self.world.loop.time() + thinking
-        return self.provider.keep(Kept(seen=seen[0], ready_at=ready_at, state=state))
+        name = self.provider.keep(
+            Kept(seen=seen[0], labels=request.labels, ready_at=ready_at, state=state)
+        )
+        if request.hook_url and self.provider.announce:
+            self.provider.announce(name, request.hook_url, ready_at, lambda: self._others(name))
+        return name
+
+    def _others(self, call_id: str) -> list[str]:
+        """The ids of the calls of other steps, the latest last."""
+        mine = self.provider.kept.get(call_id)
+        return [
+            name
+            for name, kept in self.provider.kept.items()
+            if mine is None or kept.labels.get("claim") != mine.labels.get("claim")
+        ]
 
     async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
         """See the port."""
@@ -123,6 +145,28 @@ class SimulatedBackground:
         if kept is not None and not isinstance(state, CallRunning):
             self.observer.call_ended(kept.seen, free=False)
         return state
+
+    async def describe(self, call_id: str, *, timeout_seconds: float) -> KeptCall | None:
+        """See the port."""
+
+        async def describe() -> KeptCall | None:
+            kept = self.provider.kept.get(call_id)
+            return None if kept is None else KeptCall(labels=kept.labels, created=None)
+
+        return await self.world.perform(
+            self._call(Kind.ASK, call_id, timeout_seconds), describe
+        )
+
+    async def stop(self, call_id: str, *, timeout_seconds: float) -> None:
+        """See the port."""
+
+        async def stop() -> None:
+            kept = self.provider.kept.get(call_id)
+            now = self.world.loop.time()
+            if kept is not None and kept.ready_at > now:
+                kept.ready_at, kept.state = now, CallFailed(unanswered())
+
+        await self.world.perform(self._call(Kind.ASK, call_id, timeout_seconds), stop)
 
     async def forget(self, call_id: str, *, ended: bool, timeout_seconds: float) -> None:
         """See the port."""
@@ -151,6 +195,7 @@ class SimulatedBackground:
             timeout_seconds=timeout_seconds,
             refused=GeminiRequestFailed("simulated"),
             unanswered=unanswered(),
+            forbidden=GeminiAccessDenied(FORBIDDEN),
             begin=begin,
             instead=instead or {},
         )

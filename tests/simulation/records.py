@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from infra.local.cloud_events import Document
+from infra.local.cloud.cloud_events import Document
 from infra.local.embedded.documents import EmbeddedDocuments
-from shared.domain.documents import DocumentRef, FieldPath, Update, Version, Write
+from shared.domain.documents import DocumentRef, FieldPath, Snapshot, Update, Version, Write
+from shared.ports import StoreRefused
 from tests.simulation.process import EPOCH, Process
 
 #: A guard that always holds. No code of ours has it: mutations put it into their writes.
@@ -37,10 +38,15 @@ class Records:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self.documents = EmbeddedDocuments(lambda: _EPOCH_NANOSECONDS + int(seconds() * 1e9))
+        #: What the documents of a page weigh that a query has found.
+        self.weigh: Callable[[Sequence[Snapshot]], int] = lambda _: 0
         self._changes: list[Change] = []
         self._readers: list[Reader] = []
         #: How often anything was written.
         self.commits = 0
+        #: The worker's commits that did not fit: the writes, and the version of the first one's
+        #: document.
+        self.unfit: list[tuple[Process, Sequence[Write], int | None]] = []
         self.documents.listen(self._collect)
 
     def tell(self, reader: Reader) -> None:
@@ -53,9 +59,28 @@ class Records:
     async def commit(self, who: Process | None, writes: Sequence[Write]) -> Version:
         """Apply all writes or none, at once; raises as the port does."""
         resolved = [self._resolved(write) for write in writes]
-        version = await self.documents.commit(resolved, timeout_seconds=0)
+        try:
+            version = await self.documents.commit(resolved, timeout_seconds=0)
+        except StoreRefused as problem:
+            raise (self.refusal(who, writes) if who and problem.unfit else problem) from None
         self._tell(who)
         return version
+
+    def guards_hold(self, writes: Sequence[Write]) -> bool:
+        """Whether every guard of the writes holds."""
+        found = ((write, self.present(write.ref)) for write in writes)
+        return all(
+            old is not None and old.update_time == write.guard
+            if isinstance(write, Update)
+            else old is None
+            for write, old in found
+        )
+
+    def refusal(self, who: Process, writes: Sequence[Write]) -> StoreRefused:
+        """Remember the commit that does not fit, and make its error."""
+        found = self.present(writes[0].ref)
+        self.unfit.append((who, writes, found.update_time if found else None))
+        return StoreRefused("INVALID_ARGUMENT: simulated", unfit=True)
 
     def act(self, ref: DocumentRef, changes: dict[FieldPath, Any]) -> None:
         """Write fields as somebody else than the worker, whatever stands there now."""

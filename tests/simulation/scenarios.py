@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor.contract.artifacts import GcsUri
+from executor.contract.canonical import canonical_hash
 from infra.local.scenario.single import tiny_png
-from shared.domain.artifacts import GcsUri
-from shared.domain.canonical import canonical_hash
 from tests.simulation.model import CANARY
 
 BUCKET = "simulated"

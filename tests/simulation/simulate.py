@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from shared.domain.documents import DocumentRef
 from tests.simulation import stages
+from tests.simulation.adapters import Observer
 from tests.simulation.bucket import Bucket
 from tests.simulation.checker import Checker
 from tests.simulation.delivery import FLOW_RUNS, EventTrigger, Platform, Scheduler, Topic
+from tests.simulation.endings import Endings
+from tests.simulation.hooks import Hooks
 from tests.simulation.loop import RunsInCircles, make_loop
 from tests.simulation.memory import remembered
 from tests.simulation.model import CANARY
@@ -21,10 +25,11 @@ from tests.simulation.orchestrator import Orchestrator
 from tests.simulation.process import EPOCH, OPERATOR
 from tests.simulation.promises import Promise, Violation
 from tests.simulation.provider import Provider
-from tests.simulation.records import Records
+from tests.simulation.records import Reader, Records
 from tests.simulation.remaining import Remaining, remaining
 from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.stages import Deployment, Fleet
+from tests.simulation.surroundings import NONE, Surroundings
 from tests.simulation.world import Entry, World
 
 #: How often the sweep is asked for.
@@ -50,6 +55,7 @@ class Case:
     sweeps: bool = True
     #: Have the stages log, and read what they log.
     logged: bool = False
+    surroundings: Surroundings = NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +76,18 @@ class Result:
     trace: Sequence[Entry] = field(default=(), repr=False)
 
 
-def simulate(case: Case, *, traced: bool = False) -> Result:
+class Watcher(Reader, Protocol):
+    """Is told of all that a run does to the stores and the model."""
+
+    def beside(self, observer: Observer) -> Observer:
+        """Tells this observer, and the watcher, of every effect."""
+        ...
+
+
+def simulate(case: Case, *, traced: bool = False, watcher: Watcher | None = None) -> Result:
     """Run the case to its end."""
     with _seeded(case.seed), remembered():
-        run = _Run(case, traced=traced)
+        run = _Run(case, traced=traced, watcher=watcher)
         try:
             return run.result()
         finally:
@@ -92,7 +106,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 class _Run:
-    def __init__(self, case: Case, *, traced: bool) -> None:
+    def __init__(self, case: Case, *, traced: bool, watcher: Watcher | None) -> None:
         self.case = case
         self.scenario: Scenario = SCENARIOS[case.scenario]
         nemesis = Nemesis(case.seed, case.odds, case.script)
@@ -102,6 +116,7 @@ class _Run:
         bucket = Bucket()
         settings = stages.executor_settings(case.call_mode)
         provider = Provider() if case.call_mode.startswith("background") else None
+        self.provider = provider
         self.log = io.StringIO() if case.logged else None
         self.checker = Checker(
             world=self.world,
@@ -109,12 +124,14 @@ class _Run:
             bucket=bucket,
             at_most_once=case.call_mode.endswith("at_most_once"),
             provider=provider,
+            foreign=case.surroundings.foreign,
         )
+        self.records.weigh = case.surroundings.weight
         self.deployment = Deployment(
             world=self.world,
             records=self.records,
             bucket=bucket,
-            observer=self.checker,
+            observer=watcher.beside(self.checker) if watcher else self.checker,
             letter_witness=self.checker,
             settings=settings,
             log_stream=self.log,
@@ -122,8 +139,14 @@ class _Run:
         )
         self.platform = Platform(world=self.world)
         self.orchestrator = Orchestrator(
-            world=self.world, records=self.records, bucket=bucket, scenario=self.scenario
+            world=self.world,
+            records=self.records,
+            bucket=bucket,
+            scenario=self.scenario,
+            surroundings=case.surroundings,
         )
+        if watcher:
+            self.records.tell(watcher)
         self._ended_at = 0.0
         self._neglected_since: dict[str, float] = {}
         self._neglected_seconds = 0.0
@@ -143,11 +166,15 @@ class _Run:
             witness=self.checker,
             dead_letters=deployment.dead_letters,
         )
+        if self.provider is not None:
+            self.provider.announce = Hooks(world=world, topic=deployment.topic).announce
         trigger = EventTrigger(
             platform=self.platform, dispatchers=dispatchers, witness=self.checker
         )
         sweeps = Fleet(name="sweep", size=2, world=world, deploy=deployment.sweep)
-        self.scheduler = Scheduler(world=world, sweeps=sweeps, every_seconds=SWEEP_SECONDS)
+        self.scheduler = Scheduler(
+            world=world, sweeps=sweeps, every_seconds=SWEEP_SECONDS, witness=self.checker
+        )
         self.orchestrator.operators = Fleet(
             name=OPERATOR, size=1, world=world, deploy=deployment.operator
         )
@@ -203,9 +230,11 @@ class _Run:
 
     def _remaining(self) -> list[Remaining]:
         # Asked before every jump in time, and the same until something is written.
-        if self._left_after != self.records.commits:
-            self._left_after = self.records.commits
-            self._left = remaining(self.records, list(self.scenario.runs))
+        written = self.records.commits + len(self.records.unfit)
+        if self._left_after != written:
+            self._left_after = written
+            left = remaining(self.records, list(self.scenario.runs))
+            self._left = [x for x in left if not self.checker.fullness.excuses(x)]
         return self._left
 
     def _watch(self, left: Sequence[Remaining], seconds: float) -> None:
@@ -232,6 +261,21 @@ class _Run:
         faults = {item.fault for item in self.world.nemesis.injected}
         if faults <= HARMLESS:
             self._judge_calls()
+        self._judge_endings()
+
+    def _judge_endings(self) -> None:
+        """Promise 6: every sound step SUCCEEDED, and every other one ended with its code."""
+        endings = Endings(
+            scenario=self.scenario,
+            injected=self.world.nemesis.injected,
+            kinds=self.world.kinds,
+            full={x for x in self.scenario.runs if self.checker.fullness.ever(x)},
+        )
+        for run_id in self.scenario.runs:
+            run = self.records.present(DocumentRef(FLOW_RUNS, run_id))
+            if run is not None:
+                for violation in endings.violations(run_id, run.fields["steps"]):
+                    self.checker.broken(violation.promise, violation.what)
 
     def _judge_calls(self) -> None:
         """Promise 1, where nothing excuses a second call."""

@@ -8,15 +8,18 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from dispatcher.service import Dispatcher
+from dispatcher.ports import DispatcherPorts, SweepPorts
 from dispatcher.settings import DispatcherSettings
 from dispatcher.settings import read_settings as read_dispatcher_settings
-from dispatcher.sweep import Sweep
-from executor.background import BackgroundCalls
-from executor.service import Executor
+from dispatcher.wiring import assemble as assemble_dispatcher
+from dispatcher.wiring import assemble_sweep
+from executor.ports import BackgroundModel
+from executor.push import answer_push
+from executor.service import ExecutorPorts
 from executor.settings import ExecutorSettings
 from executor.settings import read_settings as read_executor_settings
-from shared.events import EventLogger, Severity
+from executor.wiring import assemble
+from shared.log import EventLogger, Severity
 from tests.simulation.adapters import (
     Observer,
     SimulatedDocuments,
@@ -76,10 +79,20 @@ CALL_MODES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+#: What hooks are signed by.
+HOOK_SECRET = "h" * 32
+_HOOKS = {"WEBHOOK_URL": "https://hooks.example", "WEBHOOK_SECRET": HOOK_SECRET}
+#: The modes in the background, with hooks. They have seeds of their own.
+HOOK_MODES: Mapping[str, Mapping[str, str]] = {
+    "background_hooks": {**CALL_MODES["background"], **_HOOKS},
+    "background_hooks_at_most_once": {**CALL_MODES["background_at_most_once"], **_HOOKS},
+}
+
+
 @cache
 def executor_settings(call_mode: str) -> ExecutorSettings:
     """The defaults of production, in this call mode."""
-    return read_executor_settings({**_ENVIRON, **CALL_MODES[call_mode]})
+    return read_executor_settings({**_ENVIRON, **{**CALL_MODES, **HOOK_MODES}[call_mode]})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,14 +144,16 @@ class Deployment:
         """A dispatcher in this process."""
         if self.topic is None:
             raise RuntimeError("the jobs topic is missing")
-        service = Dispatcher(
-            documents=self._documents(process),
-            queue=self._queue(process, self.topic),
-            clock=process,
-            log=self._log("dispatcher", process),
-            settings=dispatcher_settings(),
-            new_id=self._new_id,
-            random=Random(self._seed()),
+        service = assemble_dispatcher(
+            DispatcherPorts(
+                documents=self._documents(process),
+                queue=self._queue(process, self.topic),
+                clock=process,
+                log=self._log("dispatcher", process),
+                new_id=self._new_id,
+                random=Random(self._seed()),
+            ),
+            dispatcher_settings(),
         )
 
         async def handle(request: EventRequest) -> None:
@@ -151,15 +166,17 @@ class Deployment:
         if self.topic is None:
             raise RuntimeError("the jobs topic is missing")
         documents = self._documents(process)
-        service = Sweep(
-            documents=documents,
-            work=documents,
-            queue=self._queue(process, self.topic),
-            clock=process,
-            log=self._log("dispatcher", process),
-            settings=dispatcher_settings(),
-            new_id=self._new_id,
-            random=Random(self._seed()),
+        service = assemble_sweep(
+            SweepPorts(
+                documents=documents,
+                work=documents,
+                queue=self._queue(process, self.topic),
+                clock=process,
+                log=self._log("dispatcher", process),
+                new_id=self._new_id,
+                random=Random(self._seed()),
+            ),
+            dispatcher_settings(),
         )
 
         async def handle(_request: None) -> None:
@@ -171,7 +188,7 @@ class Deployment:
         """An executor in this process."""
         draining = asyncio.Event()
         process.on_terminate = draining.set
-        return Executor(
+        ports = ExecutorPorts(
             documents=self._documents(process),
             objects=SimulatedObjects(
                 world=self.world, process=process, bucket=self.bucket, observer=self.observer
@@ -181,11 +198,16 @@ class Deployment:
             dead_letters=self._queue(process, self.dead_letters),
             clock=process,
             log=self._log("executor", process),
-            settings=self.settings,
             new_id=self._new_id,
             random=Random(self._seed()),
             draining=draining,
-        ).handle
+        )
+        service = assemble(ports, self.settings)
+
+        async def handle(body: bytes) -> int:
+            return await answer_push(body, service.handle, ports.log)
+
+        return handle
 
     def operator(self, process: Process) -> Handler:
         """An operator's command line in this process."""
@@ -204,18 +226,11 @@ class Deployment:
             clock=process,
         ).run
 
-    def _background(self, process: Process) -> BackgroundCalls | None:
+    def _background(self, process: Process) -> BackgroundModel | None:
         if self.provider is None:
             return None
-        return BackgroundCalls(
-            model=SimulatedBackground(
-                world=self.world,
-                process=process,
-                provider=self.provider,
-                observer=self.observer,
-            ),
-            clock=process,
-            longest=self.settings.gemini.background_timeout,
+        return SimulatedBackground(
+            world=self.world, process=process, provider=self.provider, observer=self.observer
         )
 
     def _documents(self, process: Process) -> SimulatedDocuments:

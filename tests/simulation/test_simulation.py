@@ -4,18 +4,30 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from tests.simulation.explore import (
+    SECOND_SERIES,
     calm_case,
     random_case,
     shrunk,
     single_faults,
 )
-from tests.simulation.nemesis import APPLICABLE, Fault, Injected, Kind, Odds, parse_script
-from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.fullness import ENDING_BYTES
+from tests.simulation.nemesis import (
+    APPLICABLE,
+    LATER,
+    Fault,
+    Injected,
+    Kind,
+    Odds,
+    parse_script,
+)
+from tests.simulation.scenarios import RUN_IDS, SCENARIOS
 from tests.simulation.simulate import Case, simulate
+from tests.simulation.surroundings import ROOMS, Surroundings, drawn_surroundings
 
 #: What may end a step otherwise than it would have ended.
 _DECISIVE = frozenset(
@@ -113,6 +125,48 @@ def test_random_faults_break_no_promise(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + _CHUNK):
         case = random_case(seed)
         assert not simulate(case).violations, told(case)
+
+
+def test_no_single_fault_of_the_second_series_breaks_a_promise() -> None:
+    for case in single_faults(calm_case("single"), LATER):
+        assert not simulate(case).violations, told(case)
+
+
+@pytest.mark.parametrize("first_seed", range(SECOND_SERIES, SECOND_SERIES + 80, 40))
+def test_documents_of_others_full_runs_and_refusals_for_good_break_no_promise(
+    first_seed: int,
+) -> None:
+    for seed in range(first_seed, first_seed + 40):
+        case = random_case(seed)
+        assert not simulate(case).violations, told(case)
+
+
+def test_what_stands_beside_the_runs_costs_no_step_and_stays_as_it_is() -> None:
+    """Every document of others at once, some so heavy that no page brings them in time."""
+    for seed in range(10):
+        beside = drawn_surroundings(Random(seed), RUN_IDS, foreign=True, heavy=True, full=False)
+        case = replace(calm_case("two_runs"), surroundings=beside)
+        result = simulate(replace(case, script=parse_script("0:lost")))
+        assert not result.violations
+        assert set(result.ends.values()) == {"SUCCEEDED"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_run_without_room_ends_with_its_code_and_no_call(room: int) -> None:
+    [run_id] = SCENARIOS["single"].runs
+    full = Surroundings(rooms={run_id: room})
+
+    result = simulate(replace(calm_case("single"), surroundings=full))
+
+    fits = room > ENDING_BYTES
+    assert not result.violations
+    assert result.model_calls == fits
+    [end] = result.ends.values()
+    assert end == ("SUCCEEDED" if fits else "READY" if room == 0 else "FAILED")
+
+
+def test_a_stopped_holder_whose_clock_is_set_back_and_forth_makes_no_call() -> None:
+    assert not simulate(random_case(12_151)).violations
 
 
 def test_a_crash_between_claim_and_publish_is_overcome_without_the_sweep() -> None:

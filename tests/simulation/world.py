@@ -16,6 +16,10 @@ _T = TypeVar("_T")
 _LATE_SECONDS = (1.0, 200.0)
 _PAUSE_SECONDS = (5.0, 300.0)
 _CLOCK_SECONDS = (5.0, 180.0)
+#: For so long a refusal may stand until somebody mends what is wrong.
+_FORBIDDEN_SECONDS = ((30.0, 300.0), (300.0, 1500.0))
+#: No operation outlives its timeout by more (see `shared.ports`).
+_OVERTIME_SECONDS = 0.5
 #: What Cloud Run gives an instance between SIGTERM and SIGKILL
 #: (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
 GRACE_SECONDS = 10.0
@@ -49,12 +53,16 @@ class Call:
     refused: Exception
     #: What the caller is told when nobody knows what happened.
     unanswered: Exception
+    #: What it is told while it is refused for good.
+    forbidden: Exception
     #: What it is told when the client's own second try finds the first one's work.
     done_before: Exception | None = None
     #: What happens at the very beginning, unless the process dies before.
     begin: Callable[[], None] = lambda: None
     #: Seconds that the work itself takes, beside the way there and back.
     work_seconds: float = 0.0
+    #: Of another kind's refusals, whether this operation shares them.
+    shares: Kind | None = None
     #: What happens instead under faults of this port alone.
     instead: Mapping[Fault, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
 
@@ -69,6 +77,8 @@ class World:
         self.kinds: list[Kind] = []
         #: When the last fault had its last effect, in virtual seconds.
         self.calm_since = 0.0
+        #: Until when operations of each kind are refused for good, in virtual seconds.
+        self._forbidden_until: dict[Kind, float] = {}
         self.trace: list[Entry] = []
         self._traced = traced
 
@@ -99,6 +109,12 @@ class World:
         `apply` has its effect at one moment: it never waits.
         """
         number, fault = self.next_fault(call.kind, call.process.name, call.target)
+        if fault is Fault.FORBIDDEN:
+            self._forbid(call.kind, self.nemesis.details(number))
+        if fault is Fault.FORBIDDEN or (fault is None and self._forbidden(call)):
+            call.begin()
+            await asyncio.sleep(self.nemesis.latency())
+            raise call.forbidden
         if fault is None:
             return await self._undisturbed(call, apply)
         return await self._disturbed(call, apply, number, fault)
@@ -124,12 +140,48 @@ class World:
             self._apply_later(apply, call.timeout_seconds + draw.uniform(*_LATE_SECONDS))
             await asyncio.sleep(call.timeout_seconds)
             raise call.unanswered
+        if fault is Fault.OVERDUE:
+            return await self._overdue(call, apply, draw)
         self._disturb_process(call.process, fault, draw)
         await asyncio.sleep(self.nemesis.latency() + call.work_seconds)
         result = await call.instead.get(fault, apply)()
         await self._disturb_answer(call, fault, draw)
         await asyncio.sleep(self.nemesis.latency())
         return cast("_T", result)
+
+    def _forbid(self, kind: Kind, draw: Random) -> None:
+        shortest, longest = draw.choice((*_FORBIDDEN_SECONDS, (0.0, 0.0)))
+        seconds = draw.uniform(shortest, longest)
+        self._forbidden_until[kind] = self.loop.time() + seconds
+        self.disturbed(for_seconds=seconds)
+
+    def _forbidden(self, call: Call) -> bool:
+        kinds = {call.kind, call.shares or call.kind}
+        return any(self.loop.time() < self._forbidden_until.get(kind, 0.0) for kind in kinds)
+
+    async def _overdue(
+        self, call: Call, apply: Callable[[], Awaitable[_T]], draw: Random
+    ) -> _T:
+        """Do it at some time, and answer around the end of the caller's."""
+        answered_after = call.timeout_seconds + draw.uniform(-0.1, _OVERTIME_SECONDS)
+        outcome: list[_T | Exception] = []
+
+        async def act() -> None:
+            try:
+                outcome.append(await apply())
+            except Exception as error:  # noqa: BLE001 - the caller's, if it still waits
+                outcome.append(error)
+
+        self.disturbed(for_seconds=answered_after)
+        # A request under way is done though its caller dies, or waits no longer.
+        self._outside(
+            draw.uniform(0.1, 0.99) * answered_after, lambda: self.loop.create_task(act())
+        )
+        await asyncio.sleep(answered_after)
+        [answer] = outcome or [call.unanswered]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _disturb_process(self, process: Process, fault: Fault, draw: Random) -> None:
         if fault is Fault.CLOCK_FORWARD:

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any, TypeAlias
 
-from infra.local.cloud_events import Document
+from infra.local.cloud.cloud_events import Document
+from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
 from shared.domain.documents import (
     DELETE,
     Create,
@@ -18,7 +20,8 @@ from shared.domain.documents import (
 )
 from shared.domain.flow_run import RunStatus
 from shared.domain.job_documents import COLLECTION as JOBS
-from shared.ports import Conflict, DocumentStore
+from shared.domain.job_documents import QUEUE, SHARD, SHARDS
+from shared.ports import Conflict, DocumentStore, StoreRefused
 
 #: Firestore's times have microseconds.
 _TICK = 1_000
@@ -39,6 +42,8 @@ class EmbeddedDocuments:
     def __init__(self, now_nanoseconds: Callable[[], int] = time.time_ns) -> None:
         self._now_nanoseconds = now_nanoseconds
         self._documents: dict[DocumentRef, Document] = {}
+        #: The index of the jobs' field `queue`.
+        self._queue: dict[DocumentRef, str] = {}
         self._listeners: list[Listener] = []
         self._last = 0
 
@@ -61,29 +66,59 @@ class EmbeddedDocuments:
         for write in writes:
             present = staged.get(write.ref, self._documents.get(write.ref))
             staged[write.ref] = _written(write, present, moment)
+            if document_size(write.ref, staged[write.ref].fields) > MAX_DOCUMENT_BYTES:
+                raise StoreRefused("INVALID_ARGUMENT: too large", unfit=True)
         self._last = moment
         self._apply(staged)
         return Version(max(document.update_time for document in staged.values()))
 
     async def due_jobs(
-        self, now: datetime, *, after: Snapshot | None, limit: int, timeout_seconds: float
+        self,
+        now: datetime,
+        *,
+        after: Snapshot | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
     ) -> Sequence[Snapshot]:
         """Never waits; see the port."""
-        del timeout_seconds
+        del timeout_seconds, heads
         due = {
             (document.fields["wakeAt"], ref.document_id): ref
             for ref, document in self._documents.items()
-            if ref.collection == JOBS and _not_after(document.fields.get("wakeAt"), now)
+            if ref.collection == JOBS and _due(document.fields, now)
         }
         last = (after.data["wakeAt"], after.ref.document_id) if after else None
         keys = sorted(key for key in due if last is None or key > last)
         return self._present(due[key] for key in keys[:limit])
 
-    async def running_runs(
-        self, collection: str, *, after: str | None, limit: int, timeout_seconds: float
+    async def waiting_jobs(
+        self, *, after: str, before: str, limit: int, timeout_seconds: float
     ) -> Sequence[Snapshot]:
         """Never waits; see the port."""
         del timeout_seconds
+        waiting = self._waiting(after, before)
+        return self._present(waiting[key] for key in nsmallest(limit, waiting))
+
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """Never waits; see the port."""
+        del timeout_seconds
+        return len(self._waiting(after, before))
+
+    def _waiting(self, after: str, before: str) -> Mapping[str, DocumentRef]:
+        return {key: ref for ref, key in self._queue.items() if after < key < before}
+
+    async def running_runs(
+        self,
+        collection: str,
+        *,
+        after: str | None,
+        limit: int,
+        timeout_seconds: float,
+        heads: bool = False,
+    ) -> Sequence[Snapshot]:
+        """Never waits; see the port."""
+        del timeout_seconds, heads
         ids = sorted(
             ref.document_id
             for ref, document in self._documents.items()
@@ -100,6 +135,7 @@ class EmbeddedDocuments:
     def delete(self, ref: DocumentRef) -> None:
         """Remove a document if there is one: an operator's act, never the worker's."""
         old = self._documents.pop(ref, None)
+        self._queue.pop(ref, None)
         if old is not None:
             self._tell(ref, old, None)
 
@@ -120,8 +156,17 @@ class EmbeddedDocuments:
     def _apply(self, staged: Mapping[DocumentRef, Document]) -> None:
         changes = [(ref, self._documents.get(ref), new) for ref, new in staged.items()]
         self._documents.update(staged)
+        for ref, new in staged.items():
+            self._note_queue(ref, new)
         for ref, old, new in changes:
             self._tell(ref, old, new)
+
+    def _note_queue(self, ref: DocumentRef, document: Document) -> None:
+        key = document.fields.get(QUEUE) if ref.collection == JOBS else None
+        if isinstance(key, str):
+            self._queue[ref] = key
+        else:
+            self._queue.pop(ref, None)
 
     def _tell(self, ref: DocumentRef, old: Document | None, new: Document | None) -> None:
         for listener in self._listeners:
@@ -191,16 +236,22 @@ def _set(fields: dict[str, Any], path: FieldPath, value: Any) -> None:
         place[last] = _copy(value)
 
 
-def _not_after(value: object, now: datetime) -> bool:
+def _due(job: Mapping[str, Any], now: datetime) -> bool:
     # As in a query of Firestore: a value of another type is on neither side.
-    return isinstance(value, datetime) and value <= now
+    wake_at = job.get("wakeAt")
+    return job.get(SHARD) in range(SHARDS) and isinstance(wake_at, datetime) and wake_at <= now
+
+
+def _salted(key: object) -> int:
+    return hash(str(key))
 
 
 def _copy(value: Any) -> Any:
     """A deep copy with the types that Firestore gives back; its limit of depth bounds this."""
     match value:
         case Mapping():
-            return {_key(key): _copy(item) for key, item in value.items()}
+            # A map has no order in Firestore, and its client's is another one in each process.
+            return {_key(key): _copy(value[key]) for key in sorted(value, key=_salted)}
         case list() | tuple():
             return [_copy(item) for item in value]
         case str():

@@ -5,15 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self, TextIO, TypeAlias
 from urllib.parse import unquote
 
-from dispatcher.service import Dispatcher
+from dispatcher.ports import DispatcherPorts, SweepPorts
 from dispatcher.settings import read_settings as read_dispatcher_settings
-from dispatcher.sweep import Sweep
+from dispatcher.wiring import assemble as assemble_dispatcher
+from dispatcher.wiring import assemble_sweep
+from executor.push import answer_push
+from executor.service import ExecutorPorts
 from executor.settings import read_settings as read_executor_settings
-from infra.local.cloud_events import CloudEventMessage, Document, document_event
+from infra.local.cloud.cloud_events import CloudEventMessage, Document, document_event
+from infra.local.cloud.scheduler import SWEEP_EVERY_SECONDS, scheduled
 from infra.local.embedded.deliveries import Deliveries, DeliveryPolicy
 from infra.local.embedded.documents import CountedDocuments, EmbeddedDocuments
 from infra.local.embedded.objects import EmbeddedObjects
@@ -24,11 +29,10 @@ from infra.local.embedded.queue import (
     QueuedMessage,
     pushing_to,
 )
-from infra.local.objects import ObjectFolder
-from infra.local.scheduler import SWEEP_EVERY_SECONDS, scheduled
+from infra.local.storage.objects import ObjectFolder
 from shared.adapters.clock import SystemClock
 from shared.domain.documents import DocumentRef
-from shared.events import EventLogger
+from shared.log import EventLogger
 from shared.settings import SharedSettings
 
 #: Takes a CloudEvent's attributes and data; an exception asks for it again.
@@ -165,45 +169,49 @@ def deployed_stages(environment: EmbeddedEnvironment) -> Stages:
     return Stages(
         dispatch=_dispatcher(environment),
         execute=_executor(environment),
-        sweep=_sweep(environment),
+        # It is called every few seconds: one look at the queues is enough each time.
+        sweep=sweep_handler(environment, {"SWEEP_PACING_SECONDS": "0", **environment.environ}),
     )
 
 
 def _dispatcher(environment: EmbeddedEnvironment) -> EventHandler:
     settings = read_dispatcher_settings(environment.environ)
-    return Dispatcher(
-        documents=environment.worker_documents,
-        queue=environment.queue,
-        clock=environment.clock,
-        log=environment.logger("dispatcher", settings.shared),
-        settings=settings,
-        new_id=_new_id,
+    return assemble_dispatcher(
+        DispatcherPorts(
+            documents=environment.worker_documents,
+            queue=environment.queue,
+            clock=environment.clock,
+            log=environment.logger("dispatcher", settings.shared),
+            new_id=_new_id,
+        ),
+        settings,
     ).handle
 
 
-def _sweep(environment: EmbeddedEnvironment) -> SweepHandler:
-    settings = read_dispatcher_settings(environment.environ)
-    return Sweep(
-        # Not counted: what the sweep reads is its own cost, not that of a step.
-        documents=environment.documents,
-        work=environment.documents,
-        queue=environment.queue,
-        clock=environment.clock,
-        log=environment.logger("dispatcher", settings.shared),
-        settings=settings,
-        new_id=_new_id,
+def sweep_handler(environment: EmbeddedEnvironment, environ: Mapping[str, str]) -> SweepHandler:
+    """What sweeps this environment's documents, by these variables."""
+    settings = read_dispatcher_settings(environ)
+    return assemble_sweep(
+        SweepPorts(
+            documents=environment.documents,
+            work=environment.documents,
+            queue=environment.queue,
+            clock=environment.clock,
+            log=environment.logger("dispatcher", settings.shared),
+            new_id=_new_id,
+        ),
+        settings,
     ).run
 
 
 def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:
     # Late, as the model's library takes half a second to load.
-    from executor.service import Executor  # noqa: PLC0415
-    from executor.wiring import make_background, make_model  # noqa: PLC0415
+    from executor.wiring import assemble, make_background, make_model  # noqa: PLC0415
 
     settings = read_executor_settings(environment.environ)
     model = make_model(settings)
     environment.resources.push_async_callback(model.aclose)
-    return Executor(
+    ports = ExecutorPorts(
         documents=environment.worker_documents,
         objects=EmbeddedObjects(environment.folder),
         model=model,
@@ -211,9 +219,9 @@ def _executor(environment: EmbeddedEnvironment) -> PushEndpoint:
         dead_letters=environment.dead_letters,
         clock=environment.clock,
         log=environment.logger("executor", settings.shared),
-        settings=settings,
         new_id=_new_id,
-    ).handle
+    )
+    return partial(answer_push, handle=assemble(ports, settings).handle, log=ports.log)
 
 
 def _new_id() -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from executor.contract.artifacts import GcsUri
 from executor.ports import (
     ObjectExists,
     ObjectInfo,
@@ -12,14 +13,13 @@ from executor.ports import (
     ObjectTooLarge,
     StoredObject,
 )
-from infra.local.objects import (
+from infra.local.storage.objects import (
     BucketNotFound,
     ObjectFolder,
     ObjectFolderError,
     ObjectNotFound,
     PreconditionFailed,
 )
-from shared.domain.artifacts import GcsUri
 
 _T = TypeVar("_T")
 
@@ -66,6 +66,11 @@ class EmbeddedObjects:
                 raise ObjectsUnavailable("BucketNotFound") from None
 
         await _bounded(create, timeout_seconds)
+
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        """See the port: every bucket that there is may be written."""
+        if not await _bounded(lambda: self._folder.has_bucket(uri.bucket), timeout_seconds):
+            raise ObjectsUnavailable("BucketNotFound")
 
     def _stat(self, uri: GcsUri) -> ObjectInfo | None:
         record = self._folder.stat(uri.bucket, uri.name)

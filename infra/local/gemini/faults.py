@@ -6,6 +6,17 @@ from enum import StrEnum
 from typing import Any
 
 
+class Asked(StrEnum):
+    """What is asked of the provider: a call, or something about one that it keeps."""
+
+    CALL = "call"
+    GET = "get"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    #: That it says when a call has ended.
+    HOOK = "hook"
+
+
 class FaultKind(StrEnum):
     """What can go wrong with a call."""
 
@@ -25,6 +36,16 @@ class FaultKind(StrEnum):
     STATUS = "status"
     #: The error `status` as a page that a proxy writes.
     STATUS_AS_HTML = "status_as_html"
+    #: The same page, and a header that says to come back after `seconds`.
+    BUSY_GATEWAY = "busy_gateway"
+    #: The error `status`, named `reason`; `says` is its message.
+    ERROR = "error"
+    #: The same error in the body of an answer with status 200, as some gateways answer.
+    ERROR_IN_SUCCESS = "error_in_success"
+    #: 401 with the reason of an access token that has expired.
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    #: 429 for a quota that is zero.
+    NO_QUOTA = "no_quota"
     #: 400 with the reason of a key that was revoked.
     KEY_REVOKED = "key_revoked"
     #: 429 for a minute's quota, to be tried again after `seconds`.
@@ -49,17 +70,41 @@ class FaultKind(StrEnum):
     PROSE = "prose"
     #: STOP, and JSON that the schema does not allow.
     WRONG_SCHEMA = "wrong_schema"
+    #: The whole answer in one Markdown fence.
+    FENCED = "fenced"
+    #: Two text parts, the first of which is null.
+    NULL_PART = "null_part"
+    #: The answer begins with a byte order mark.
+    BYTE_ORDER_MARK = "byte_order_mark"
+    #: The answer's bytes are no UTF-8; `reason` names the character set that they claim to be.
+    NOT_UTF8 = "not_utf8"
+    #: The answer is UTF-8, and claims to be the character set `reason`.
+    OTHER_CHARSET = "other_charset"
+    #: The answer, and behind it more spaces than anybody wants to read.
+    LONG_ANSWER = "long_answer"
+    #: The error `status` as a page that goes on in the same way.
+    LONG_PAGE = "long_page"
+    #: In the background alone: the call ends with the status `reason`, and is billed.
+    CALL_ENDS = "call_ends"
     #: In the background alone: the call is taken, and ends as failed.
     CALL_FAILS = "call_fails"
     #: In the background alone: the call is taken, and never ends.
     CALL_NEVER_ENDS = "call_never_ends"
+    #: Of hooks alone: none comes.
+    HOOK_LOST = "hook_lost"
+    #: Of hooks alone: it comes `seconds` after the end of the call.
+    HOOK_LATE = "hook_late"
+    #: Of hooks alone: it comes twice, at once.
+    HOOK_DOUBLED = "hook_doubled"
+    #: Of hooks alone: it comes once, and before the call's beginner is answered.
+    HOOK_EARLY = "hook_early"
     #: Nothing is wrong: the report merely contains `says`.
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRule:
-    """A fault for the next `times` calls whose model or text contains `contains`."""
+    """A fault for the next `times` requests whose model, text or id contains `contains`."""
 
     kind: FaultKind
     contains: str = ""
@@ -69,6 +114,12 @@ class FaultRule:
     reason: str = "SAFETY"
     #: Words that the model is made to say wherever it says anything.
     says: str = ""
+    at: Asked = Asked.CALL
+    #: What the answer says that the call took; None for what the stand-in counts.
+    usage: Mapping[str, Any] | None = None
+    #: The model and the tier that the answer says it was served by; empty for what was asked.
+    model_version: str = ""
+    tier: str = ""
 
 
 class Faults:
@@ -86,10 +137,10 @@ class Faults:
         """Drop all rules."""
         self._rules = []
 
-    def take(self, *texts: str) -> FaultRule | None:
-        """The first rule for a call with these texts; one time less is left of it."""
+    def take(self, *texts: str, at: Asked = Asked.CALL) -> FaultRule | None:
+        """The first rule for a request with these texts; one time less is left of it."""
         for index, (rule, left) in enumerate(self._rules):
-            if any(rule.contains in text for text in texts):
+            if rule.at is at and any(rule.contains in text for text in texts):
                 self._rules[index : index + 1] = [(rule, left - 1)] if left > 1 else []
                 return rule
         return None
@@ -110,4 +161,5 @@ def _fault_rule(item: Any) -> FaultRule:
     known = {field.name for field in fields(FaultRule)}
     if not isinstance(item, Mapping) or not {"kind"} <= set(item) <= known:
         raise ValueError(f"a rule has a kind and, at will, the rest of {sorted(known)}")
-    return FaultRule(**{**item, "kind": FaultKind(item["kind"])})
+    named = {"kind": FaultKind(item["kind"]), "at": Asked(item.get("at", Asked.CALL))}
+    return FaultRule(**{**item, **named})

@@ -8,7 +8,9 @@ import json
 from typing import Any
 
 from infra.local.gemini.answers import answer_for
-from infra.local.gemini.reports import report_markdown
+from infra.local.gemini.faults import FaultRule
+from infra.local.gemini.judging import asks_for_judgement, judgement
+from infra.local.gemini.reports import market_of, report_markdown
 from infra.local.gemini.requests import GenerateRequest
 
 #: What an image costs (https://ai.google.dev/gemini-api/docs/tokens).
@@ -20,9 +22,14 @@ _THOUGHT_TOKENS = 64
 
 def output_text(request: GenerateRequest, says: str = "") -> str:
     """JSON that satisfies the request's schema; `says` ends its markdown."""
+    if asks_for_judgement(request.schema):
+        return json.dumps(judgement(request.text))
     markdown = report_markdown(request.text, images=len(request.images))
     value = answer_for(
-        request.schema, seed=_seed(request), markdown=f"{markdown}\n{says}".strip()
+        request.schema,
+        seed=_seed(request),
+        markdown=f"{markdown}\n{says}".strip(),
+        market=market_of(request.text),
     )
     return json.dumps(value, ensure_ascii=False)
 
@@ -57,6 +64,22 @@ def answer(request: GenerateRequest, text: str, finish_reason: str) -> dict[str,
     return envelope(request, output_tokens=tokens, candidates=[candidate])
 
 
+def with_null_part(whole: dict[str, Any]) -> dict[str, Any]:
+    """The same answer with a part before it whose text is null."""
+    for candidate in whole["candidates"]:
+        candidate["content"]["parts"].insert(0, {"text": None})
+    return whole
+
+
+def served(whole: dict[str, Any], rule: FaultRule) -> dict[str, Any]:
+    """The answer with what the rule wants it to say of how it was served."""
+    changed = {
+        "usageMetadata": rule.usage,
+        "modelVersion": rule.model_version or None,
+    }
+    return {**whole, **{name: value for name, value in changed.items() if value is not None}}
+
+
 def envelope(
     request: GenerateRequest, *, output_tokens: int = 0, **fields: Any
 ) -> dict[str, Any]:
@@ -73,7 +96,7 @@ def envelope(
     return {
         **fields,
         "usageMetadata": usage,
-        "modelVersion": f"{request.model}-stand-in",
+        "modelVersion": f"{request.model}-001",
         "responseId": f"{_seed(request):016x}",
     }
 

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -16,15 +17,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from executor.contract.tiers import ServiceTier
 from infra.local.gemini.calls import Calls
-from infra.local.gemini.fault_answers import ANSWERS, DELIVERIES, REFUSALS
-from infra.local.gemini.faults import FaultKind, FaultRule, Faults
+from infra.local.gemini.fault_answers import ANSWERS, DELIVERIES, WORD_REFUSALS
+from infra.local.gemini.faults import Asked, FaultKind, FaultRule, Faults
+from infra.local.gemini.generation import served
 from infra.local.gemini.requests import (
     GenerateRequest,
-    Refused,
+    RequestRefused,
     check_image,
     shown_credential,
 )
+from infra.local.gemini.tiers import Tiers, TierWork, asked_tier
+from infra.local.gemini.webhooks import Webhooks, announcement
+from shared.adapters.clock import SystemClock
+from shared.domain.times import rfc3339
 
 _SOUND = FaultRule(kind=FaultKind.NONE)
 _UNBILLED = frozenset({FaultKind.CALL_FAILS, FaultKind.CALL_NEVER_ENDS})
@@ -41,21 +48,45 @@ class _Kept:
     """A call as the provider keeps it."""
 
     model: str
-    ends_at: float
     outcome: Mapping[str, Any]
+    work: TierWork
+    #: How it ends if it is evicted.
+    evicted_as: Mapping[str, Any]
+    #: As its beginner set them.
+    labels: Mapping[str, str]
+    #: When it was taken, on the clock of the work and by the time of day.
+    taken_at: float = field(default_factory=time.monotonic)
+    created: datetime = field(default_factory=SystemClock().now)
     cancelled: bool = False
 
     @property
     def ended(self) -> bool:
-        return self.cancelled or time.monotonic() >= self.ends_at
+        return self.cancelled or self.work.evicted or time.monotonic() >= self.work.ends_at
+
+    @property
+    def ended_as(self) -> str | None:
+        """Its status once it has ended."""
+        return str(self._seen["status"]) if self.ended else None
+
+    @property
+    def _seen(self) -> Mapping[str, Any]:
+        if self.cancelled:
+            return {"status": "cancelled"}
+        if self.work.evicted:
+            return self.evicted_as
+        return self.outcome if self.ended else {"status": "in_progress"}
 
     def document(self, call_id: str) -> dict[str, Any]:
-        seen: Mapping[str, Any] = {"status": "in_progress"}
-        if self.cancelled:
-            seen = {"status": "cancelled"}
-        elif self.ended:
-            seen = self.outcome
-        return {"id": call_id, "object": "interaction", "model": self.model, **seen}
+        worked = max(0.0, min(self.work.ends_at, time.monotonic()) - self.taken_at)
+        return {
+            "id": call_id,
+            "object": "interaction",
+            "model": self.model,
+            "created": rfc3339(self.created),
+            "updated": rfc3339(self.created + timedelta(seconds=worked)),
+            **({"labels": self.labels} if self.labels else {}),
+            **self._seen,
+        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,9 +95,9 @@ class Interactions:
 
     faults: Faults
     calls: Calls
+    tiers: Tiers
+    webhooks: Webhooks
     latency_seconds: float
-    #: Faults of the requests that look for an answer.
-    fetch_faults: Faults = field(default_factory=Faults)
     kept: dict[str, _Kept] = field(default_factory=dict)
 
     def routes(self) -> list[Route]:
@@ -76,45 +107,69 @@ class Interactions:
             for place in _PLACES
             for route in (
                 Route(place, self.create, methods=["POST"]),
-                Route(place + "/{id}", self.get, methods=["GET"]),
-                Route(place + "/{id}", self.delete, methods=["DELETE"]),
-                Route(place + "/{id}/cancel", self.cancel, methods=["POST"]),
+                # An id may hold whatever it will, escaped: a slash among it.
+                Route(place + "/{id:path}/cancel", self.cancel, methods=["POST"]),
+                Route(place + "/{id:path}", self.get, methods=["GET"]),
+                Route(place + "/{id:path}", self.delete, methods=["DELETE"]),
             )
         ]
 
     async def create(self, request: Request) -> Response:
         """Take a call, and answer with its id."""
         try:
-            asked = _asked(shown_credential(request), await request.body())
-        except Refused as refused:
-            return refused.response()
+            body = await request.body()
+            asked, fields = _asked(shown_credential(request), body), _body(body)
+            tier = asked_tier(request, fields.get("service_tier"), background=True)
+        except RequestRefused as refused:
+            return refused.word_response()
         await self.calls.note(asked.model, request)
         rule = self.faults.take(asked.model, asked.text) or _SOUND
-        refuse = REFUSALS.get(rule.kind)
+        refuse = WORD_REFUSALS.get(rule.kind)
         if refuse is not None:
             return refuse(rule, f"{asked.credential} {asked.text}")
-        call_id, kept = f"v1_{uuid.uuid4().hex}", self._taken(rule, asked)
+        try:
+            labels = fields.get("labels") or {}
+            call_id, kept = f"v1_{uuid.uuid4().hex}", self._taken(rule, asked, tier, labels)
+        except RequestRefused as refused:
+            return refused.word_response()
         self.kept[call_id] = kept
+        told = announcement(
+            fields.get("webhook_config"),
+            call_id,
+            lambda: kept.ended_as,
+            asked.model,
+            asked.text,
+        )
+        if told is not None:
+            await self.webhooks.announce(told)
         deliver = DELIVERIES.get(rule.kind)
         whole = JSONResponse({**kept.document(call_id), "status": "in_progress"})
         return deliver(rule, whole) if deliver else whole
 
-    def _taken(self, rule: FaultRule, asked: GenerateRequest) -> _Kept:
+    def _taken(
+        self,
+        rule: FaultRule,
+        asked: GenerateRequest,
+        tier: ServiceTier,
+        labels: Mapping[str, str],
+    ) -> _Kept:
+        never = rule.kind is FaultKind.CALL_NEVER_ENDS
+        work = self.tiers.take(tier, float("inf") if never else self.latency_seconds)
         if rule.kind not in _UNBILLED:
             self.calls.answered[asked.model] += 1
-        never = rule.kind is FaultKind.CALL_NEVER_ENDS
+        told = {"service_tier": str(work.tier)}
+        named = {} if tier is work.tier is ServiceTier.STANDARD else told
         return _Kept(
             model=asked.model,
-            ends_at=float("inf") if never else time.monotonic() + self.latency_seconds,
-            outcome=_outcome(rule, asked),
+            work=work,
+            outcome={**named, **_outcome(rule, asked)},
+            evicted_as={**named, **_failed("overloaded", rule)},
+            labels=labels,
         )
 
     async def get(self, request: Request) -> Response:
         """Answer with the call as it stands."""
-        rule = self.fetch_faults.take("")
-        if rule is not None:
-            return REFUSALS[rule.kind](rule, request.path_params["id"])
-        return self._answer(request, lambda call_id, kept: kept.document(call_id))
+        return self._answer(Asked.GET, request, lambda call_id, kept: kept.document(call_id))
 
     async def delete(self, request: Request) -> Response:
         """Keep nothing of the call any more."""
@@ -123,46 +178,52 @@ class Interactions:
             del self.kept[call_id]
             return {}
 
-        return self._answer(request, drop)
+        return self._answer(Asked.DELETE, request, drop)
 
     async def cancel(self, request: Request) -> Response:
         """Stop a call that is under way."""
 
         def stop(call_id: str, kept: _Kept) -> dict[str, Any]:
             if kept.ended:
-                raise Refused(HTTPStatus.BAD_REQUEST, "FAILED_PRECONDITION", "it has ended")
+                raise RequestRefused(
+                    HTTPStatus.BAD_REQUEST, "FAILED_PRECONDITION", "it has ended"
+                )
             kept.cancelled = True
             return kept.document(call_id)
 
-        return self._answer(request, stop)
+        return self._answer(Asked.CANCEL, request, stop)
 
     def _answer(
-        self, request: Request, act: Callable[[str, _Kept], dict[str, Any]]
+        self, at: Asked, request: Request, act: Callable[[str, _Kept], dict[str, Any]]
     ) -> Response:
+        rule = self.faults.take(request.path_params["id"], at=at)
+        if rule is not None:
+            return WORD_REFUSALS[rule.kind](rule, request.path_params["id"])
         try:
             shown_credential(request)
             return JSONResponse(act(*self._found(request.path_params["id"])))
-        except Refused as refused:
-            return refused.response()
+        except RequestRefused as refused:
+            return refused.word_response()
 
     def _found(self, call_id: str) -> tuple[str, _Kept]:
         if call_id not in self.kept:
-            raise Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such interaction")
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such interaction")
         return call_id, self.kept[call_id]
 
 
 def _outcome(rule: FaultRule, asked: GenerateRequest) -> dict[str, Any]:
     """The generateContent answer to the same request, in this resource's form."""
     if rule.kind is FaultKind.CALL_FAILS:
-        return _failed("internal_error")
-    answer = ANSWERS.get(rule.kind, ANSWERS[FaultKind.NONE])(rule, asked)
+        return _failed("internal_error", rule)
+    say = ANSWERS.get(rule.kind, ANSWERS[FaultKind.NONE])
+    answer = served(say(rule, asked), rule)
     blocked = answer.get("promptFeedback", {}).get("blockReason")
     candidate: Mapping[str, Any] = next(iter(answer.get("candidates", [])), {})
     reason = blocked or candidate.get("finishReason", "STOP")
     if reason not in _STATUSES:
-        return _failed(reason)
+        return _failed(reason, rule)
     texts = [part["text"] for part in candidate.get("content", {}).get("parts", [])]
-    usage = answer["usageMetadata"]
+    ended = {"status": rule.reason} if rule.kind is FaultKind.CALL_ENDS else {}
     return {
         "status": _STATUSES[reason],
         "steps": [
@@ -172,19 +233,37 @@ def _outcome(rule: FaultRule, asked: GenerateRequest) -> dict[str, Any]:
                 "content": [{"type": "text", "text": text} for text in texts],
             },
         ],
-        "usage": {
-            "total_input_tokens": usage["promptTokenCount"],
-            "total_output_tokens": usage["candidatesTokenCount"],
-            "total_thought_tokens": usage.get("thoughtsTokenCount", 0),
-            "total_tokens": usage["totalTokenCount"],
-        },
+        "usage": _usage(answer["usageMetadata"]),
+        **ended,
+        **_served_by(rule),
     }
 
 
-def _failed(reason: str) -> dict[str, Any]:
+_COUNTS = {
+    "promptTokenCount": "total_input_tokens",
+    "candidatesTokenCount": "total_output_tokens",
+    "thoughtsTokenCount": "total_thought_tokens",
+    "totalTokenCount": "total_tokens",
+    "cachedContentTokenCount": "total_cached_tokens",
+    "toolUsePromptTokenCount": "total_tool_use_tokens",
+}
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {theirs: usage[ours] for ours, theirs in _COUNTS.items() if ours in usage}
+
+
+def _served_by(rule: FaultRule) -> dict[str, Any]:
+    model = {"model": rule.model_version} if rule.model_version else {}
+    return {**model, **({"service_tier": rule.tier} if rule.tier else {})}
+
+
+def _failed(reason: str, rule: FaultRule) -> dict[str, Any]:
+    usage = {} if rule.usage is None else {"usage": _usage(rule.usage)}
     return {
         "status": "failed",
         "errors": [{"code": f"https://ai.google.dev/errors/{reason.lower()}", "message": "…"}],
+        **usage,
     }
 
 
@@ -192,7 +271,7 @@ def _asked(credential: str, data: bytes) -> GenerateRequest:
     """The call as a generateContent request.
 
     Raises:
-        Refused: as the provider would.
+        RequestRefused: as the provider would.
     """
     body = _body(data)
     config = body.get("generation_config") or {}
@@ -212,7 +291,7 @@ def _asked(credential: str, data: bytes) -> GenerateRequest:
         },
     )
     if not asked.model.startswith("gemini-"):
-        raise Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model")
+        raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model")
     for image in asked.images:
         check_image(image)
     return asked
@@ -243,8 +322,8 @@ def _body(data: bytes) -> dict[str, Any]:
     return body
 
 
-def _bad(message: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message)
+def _bad(message: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message)
 
 
 def _content(step: Any) -> dict[str, Any]:

@@ -3,9 +3,36 @@
 import html
 import json
 import re
+from dataclasses import dataclass
 
 _CONTENT = re.compile(r"<content>\n(.*?)\n</content>", re.DOTALL)
 _CANDLES = {"open", "high", "low", "close"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What the candles in a message say."""
+
+    low: float
+    high: float
+    rises: bool
+
+
+def market_of(text: str) -> Market | None:
+    """The market of the message's first candles; None where it has none."""
+    candles = _candles(text)
+    if not candles:
+        return None
+    return Market(
+        low=min(candle["low"] for candle in candles),
+        high=max(candle["high"] for candle in candles),
+        rises=candles[-1]["close"] > candles[0]["close"],
+    )
+
+
+def contents_of(text: str) -> list[str]:
+    """What stands in the message's blocks, still escaped."""
+    return _CONTENT.findall(text)
 
 
 def report_markdown(text: str, *, images: int) -> str:
@@ -29,7 +56,7 @@ def report_markdown(text: str, *, images: int) -> str:
 
 
 def _candles(text: str) -> list[dict[str, float]]:
-    for content in _CONTENT.findall(text):
+    for content in contents_of(text):
         try:
             value = json.loads(html.unescape(content))
         except ValueError:

@@ -10,26 +10,34 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
-from executor.images import image_type
+from executor.inputs.images import ImageUnusable, checked_image_type
+from infra.local.gemini.provider_errors import status_error, word_error
 
 _MIN_SERVER_TIMEOUT_SECONDS = 10
+#: Of the models that the provider serves by this method.
+_FAMILIES = ("gemini-", "gemma-")
 #: The words of a schema are the caller's own.
 _SCHEMAS = frozenset({"responseJsonSchema", "responseSchema"})
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request is one that the provider answers with an error."""
 
     def __init__(self, code: HTTPStatus, status: str, message: str) -> None:
         super().__init__(message)
         self.code, self.status, self.message = code, status, message
 
-    def response(self) -> JSONResponse:
-        """The error as Google's APIs word it."""
-        error = {"code": self.code.value, "message": self.message, "status": self.status}
-        return JSONResponse({"error": error}, status_code=self.code)
+    def response(self) -> Response:
+        """The error as generateContent words it."""
+        return status_error(self.code, status=self.status, quoting=self.message)
+
+    def word_response(self) -> Response:
+        """The error as Interactions word it."""
+        known = {"INVALID_ARGUMENT": "invalid_request", "UNAUTHENTICATED": "authentication"}
+        word = known.get(self.status, self.status.lower())
+        return word_error(self.code, word=word, quoting=self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +83,12 @@ async def read_request(request: Request) -> GenerateRequest:
     """The call, its credentials and its images checked.
 
     Raises:
-        Refused: as the provider would.
+        RequestRefused: as the provider would.
     """
     credential = shown_credential(request)
     model, method = named_model(request), request.path_params["call"].partition(":")[2]
-    if method != "generateContent" or not model.startswith("gemini-"):
-        raise Refused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model or method")
+    if method != "generateContent" or not model.startswith(_FAMILIES):
+        raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such model or method")
     body = _body(await request.body())
     read = GenerateRequest(model=model, credential=credential, body=body)
     for image in read.images:
@@ -92,19 +100,19 @@ def shown_credential(request: Request) -> str:
     """The key or token that the request shows.
 
     Raises:
-        Refused: none, or a deadline that the Developer API refuses.
+        RequestRefused: none, or a deadline that the Developer API refuses.
     """
     if "project" in request.path_params:
         token = request.headers.get("authorization", "")
         if not token.startswith("Bearer "):
-            raise Refused(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", "no bearer token")
+            raise RequestRefused(HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", "no bearer token")
         return token
     key = request.headers.get("x-goog-api-key", "")
     if not key:
-        raise Refused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "no API key")
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "no API key")
     timeout = request.headers.get("x-server-timeout")
     if timeout is not None and float(timeout) < _MIN_SERVER_TIMEOUT_SECONDS:
-        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "deadline below 10 s")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "deadline below 10 s")
     return key
 
 
@@ -112,9 +120,9 @@ def _body(data: bytes) -> Mapping[str, Any]:
     try:
         body = _camel(json.loads(data))
     except ValueError:
-        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "not JSON") from None
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "not JSON") from None
     if not isinstance(body, dict) or not body.get("contents"):
-        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "no contents")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "no contents")
     return body
 
 
@@ -134,12 +142,17 @@ def check_image(image: Mapping[str, Any]) -> None:
     """See that an inline image is what it says.
 
     Raises:
-        Refused: its base64 is none, or its bytes are another type's.
+        RequestRefused: its base64 is none, or its bytes are another type's.
     """
     encoded = str(image.get("data", "")).replace("-", "+").replace("_", "/")
     try:
         data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "bad base64") from None
-    if image_type(data) != image.get("mimeType"):
-        raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "bytes are no such image")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "bad base64") from None
+    try:
+        kind = checked_image_type(data)
+    except ImageUnusable:
+        kind = None
+    if kind != image.get("mimeType"):
+        message = "Unable to process input image. Please retry or report"
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message)

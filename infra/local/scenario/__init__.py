@@ -5,7 +5,7 @@ Importing this package costs nothing; only `build_scenario` loads pandas and mat
 """
 
 from infra.local.scenario.builder import build_scenario
-from infra.local.scenario.model import Chart, Document, Expectation, Scenario, SeedObject
+from infra.local.scenario.model import Document, Expectation, SampleChart, Scenario, SeedObject
 from infra.local.scenario.prompts import prompt_documents, prompt_id
 from infra.local.scenario.runs import report_profile
 from infra.local.scenario.schemas import REFERENCE_SCHEMA_ID, schema_documents, schema_id
@@ -13,9 +13,9 @@ from infra.local.scenario.single import single_report_run, tiny_png
 
 __all__ = [
     "REFERENCE_SCHEMA_ID",
-    "Chart",
     "Document",
     "Expectation",
+    "SampleChart",
     "Scenario",
     "SeedObject",
     "build_scenario",

@@ -1,6 +1,6 @@
 """A run whose reports must fail, each for another reason, beside one that must not."""
 
-from infra.local.scenario.model import Chart, Document, Expectation
+from infra.local.scenario.model import Document, Expectation, SampleChart
 from infra.local.scenario.runs import (
     Exported,
     RunHead,
@@ -20,7 +20,7 @@ _UNKNOWN_PROMPT = "llm_prompt_4h_report_unpublished_v1_0"
 
 
 def bad_inputs_run(
-    *, bucket: str, run_stamp: str, candles: bytes, chart: Chart, too_large: bytes
+    *, bucket: str, run_stamp: str, candles: bytes, chart: SampleChart, too_large: bytes
 ) -> SeededRun:
     """The run, from one sound OHLCV document and chart, and a document over the limit."""
     head = RunHead(
@@ -99,7 +99,7 @@ def _candles(head: RunHead, step_id: str, document: bytes) -> Exported:
     return exported_candles(head, step_id=step_id, timeframe=_TIMEFRAME, document=document)
 
 
-def _charts(head: RunHead, step_id: str, *charts: Chart) -> Exported:
+def _charts(head: RunHead, step_id: str, *charts: SampleChart) -> Exported:
     failure = {
         "chartTemplateId": "bollinger_rsi_v1",
         "error": {"code": "RENDER_FAILED", "message": "not enough candles"},

@@ -18,7 +18,7 @@ from matplotlib.typing import RcKeyType
 
 from infra.local.scenario import drawing
 from infra.local.scenario.market import Series
-from infra.local.scenario.model import Chart
+from infra.local.scenario.model import SampleChart
 
 #: 1,000 by 600 pixels: readable for the model, and far below its size limit.
 _SIZE_INCHES = (10.0, 6.0)
@@ -93,7 +93,7 @@ _TEMPLATES: Mapping[str, _Template] = MappingProxyType(
 )
 
 
-def render_chart(series: Series, template_id: str) -> Chart:
+def render_chart(series: Series, template_id: str) -> SampleChart:
     """The series drawn by the template: a PNG of 1,000 by 600 pixels.
 
     Raises:
@@ -101,7 +101,7 @@ def render_chart(series: Series, template_id: str) -> Chart:
     """
     template = _TEMPLATES[template_id]
     fast, slow = series.instrument.averages
-    return Chart(
+    return SampleChart(
         template_id=template_id,
         kind=template.kind,
         label=f"{_heading(series)}: {template.label}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from infra.local.scenario.charts import render_chart
 from infra.local.scenario.market import load_series, ohlcv_document
-from infra.local.scenario.model import Chart, compact_json
+from infra.local.scenario.model import SampleChart, compact_json
 
 _CANDLES, _BANDS, _DRAWDOWN = (
     "candles_ma_volume_v1",
@@ -30,7 +30,7 @@ class MarketExport:
     """One symbol in one timeframe: the OHLCV document and the charts."""
 
     candles: bytes
-    charts: tuple[Chart, ...]
+    charts: tuple[SampleChart, ...]
 
 
 def market_exports() -> Mapping[tuple[str, str], MarketExport]:

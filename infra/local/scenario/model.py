@@ -25,7 +25,7 @@ class SeedObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
+class SampleChart:
     """A chart as the chart exporter draws it, with the texts of its manifest item."""
 
     template_id: str

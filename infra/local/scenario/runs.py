@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.local.scenario.model import (
-    Chart,
     Document,
     Expectation,
+    SampleChart,
     SeedObject,
     compact_json,
 )
@@ -129,7 +129,7 @@ def exported_charts(
     step_id: str,
     timeframe: str,
     ohlcv_step_id: str,
-    charts: Sequence[Chart],
+    charts: Sequence[SampleChart],
     output_field: str = "gcs_uri",
     failures: Sequence[Document] = (),
 ) -> Exported:
@@ -229,7 +229,7 @@ def _finished_export(
     }
 
 
-def _image(head: RunHead, folder: str, chart: Chart) -> SeedObject:
+def _image(head: RunHead, folder: str, chart: SampleChart) -> SeedObject:
     return SeedObject(
         bucket=head.bucket,
         name=f"{folder}/{chart.template_id}.png",
@@ -238,7 +238,7 @@ def _image(head: RunHead, folder: str, chart: Chart) -> SeedObject:
     )
 
 
-def _manifest_item(head: RunHead, chart: Chart, image: SeedObject) -> Document:
+def _manifest_item(head: RunHead, chart: SampleChart, image: SeedObject) -> Document:
     return {
         "chartTemplateId": chart.template_id,
         "kind": chart.kind,

@@ -5,8 +5,8 @@ The second keeps to keywords that Gemini documents for structured output
 of it and not only the validation afterwards.
 """
 
+from executor.contract.canonical import canonical_hash
 from infra.local.scenario.model import Document
-from shared.domain.canonical import canonical_hash
 
 #: Its canonical hash is the reference value of the contract.
 REFERENCE_SCHEMA_ID = "llm_schema_1M_report_v1_0"

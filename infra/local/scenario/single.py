@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-from infra.local.scenario.model import Chart, Document, SeedObject, compact_json
+from infra.local.scenario.model import Document, SampleChart, SeedObject, compact_json
 from infra.local.scenario.prompts import prompt_id
 from infra.local.scenario.runs import (
     RunHead,
@@ -102,8 +102,8 @@ def _candles(head: RunHead, timeframe: str) -> bytes:
     )
 
 
-def _chart(number: int) -> Chart:
-    return Chart(
+def _chart(number: int) -> SampleChart:
+    return SampleChart(
         template_id=f"plain_square_v{number}",
         kind="PLAIN_SQUARE",
         label=f"Square {number}",

@@ -10,11 +10,11 @@ from starlette.responses import RedirectResponse, Response
 
 from infra.ops.console.forms import read_form
 from infra.ops.console.site import Site
-from infra.ops.dead_letter import DeadLetter, ReplayRules, Verdict
-from infra.ops.dead_letter_box import DeadLetterBox, HeldLetter, PubSubDeadLetters, pulled
-from infra.ops.dead_letter_replay import Replayed
-from infra.ops.dead_letters_commands import WAKE_AFTER, replay_with, subscriber_of
-from infra.ops.run_reading import NotFound
+from infra.ops.dead_letters.box import DeadLetterBox, HeldLetter, PubSubDeadLetters, pulled
+from infra.ops.dead_letters.commands import WAKE_AFTER, replay_with, subscriber_of
+from infra.ops.dead_letters.letter import DeadLetter, ReplayRules, Verdict
+from infra.ops.dead_letters.replay import Replayed
+from infra.ops.runs.reading import NotFound
 
 _SECTION = "/dead-letters"
 #: Looked at for one page; more are left for the command line.
@@ -74,7 +74,14 @@ class DeadLetterPages:
                 await box.acknowledge([found.ack_id])
                 del held[found.letter.message_id]
                 return RedirectResponse(_SECTION, HTTPStatus.SEE_OTHER)
-            replay = replay_with(self._site.connection, box, _rules(), self._places.jobs_topic)
+            replay = replay_with(
+                self._site.connection,
+                box,
+                _rules(),
+                self._places.jobs_topic,
+                author=self._site.author,
+                via="console",
+            )
             done = [one async for one in replay.run(held, [found.letter], per_second=_AT_ONCE)]
         return self._after(done[0])
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from infra.ops.run_view import RunView, StepView
+from infra.ops.cli.terminal import shortened
+from infra.ops.runs.view import RunView, StepView
 from shared.domain.steps import StepStatus
 
 NODE_WIDTH, NODE_HEIGHT = 216, 58
@@ -29,7 +30,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class GraphEdge:
     """A dependency, as the `d` of an SVG path, and whether it is satisfied."""
 
     path: str
@@ -43,7 +44,7 @@ class Graph:
     width: int
     height: int
     nodes: Sequence[Node]
-    edges: Sequence[Edge]
+    edges: Sequence[GraphEdge]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,21 +98,13 @@ def graph_of(run: RunView) -> Graph:
             for name, step in steps.items()
         ],
         edges=[
-            Edge(
+            GraphEdge(
                 path=_path([slots[key] for key in chain]),
                 satisfied=steps[str(chain[0])].status == StepStatus.SUCCEEDED,
             )
             for chain in chains
         ],
     )
-
-
-def shortened(text: str, most_chars: int) -> str:
-    """The text with its middle left out where it is too long."""
-    if len(text) <= most_chars:
-        return text
-    half = (most_chars - 1) // 2
-    return f"{text[: most_chars - 1 - half]}…{text[-half:]}"
 
 
 def _depths(steps: Sequence[StepView]) -> Mapping[str, int]:

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 
 _DOCS = REPOSITORY / "docs"
 #: The page with a section for each error code, and its section for what does not move.
@@ -41,7 +41,14 @@ def guide(path: str) -> Markup | None:
             token.attrSet("id", inside.content.lower().replace(" ", "-").replace("`", ""))
         token.children = token.children and _linked(token.children, file.parent)
     html = parser.renderer.render(tokens, parser.options, {})
-    clean = nh3.clean(html, tags=set(_TAGS), attributes=_ATTRIBUTES, link_rel=None)
+    clean = nh3.clean(
+        html,
+        tags=set(_TAGS),
+        attributes=_ATTRIBUTES,
+        # A long line scrolls in its own box, which the keyboard must reach.
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},
+        link_rel=None,
+    )
     return Markup(clean)  # noqa: S704 - the project's own text, and cleaned
 
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from infra.ops.console.graph import shortened
+from infra.ops.cli.terminal import age, count, dollars, shortened
 from infra.ops.console.guides import mending_path
-from infra.ops.terminal import age, count, dollars
+from infra.ops.reports.sheet import TEMPLATES
 from shared.domain.steps import StepStatus
 from shared.domain.times import rfc3339
 
@@ -29,7 +29,7 @@ _OTHER_CLASS = "idle"
 def templates() -> Environment:
     """The console's templates; whatever is put into them is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
+        loader=FileSystemLoader([FOLDER / "templates", TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from infra.ops.usage import Sum, Usage
+from infra.ops.runs.usage import Sum, Usage
 
 WIDTH, LABEL_WIDTH, ROW_HEIGHT, _TOP = 960, 110, 28, 26
 _COLORS = 6

@@ -6,33 +6,40 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
-from infra.local.environment import LocalEnvironment
-from infra.local.local_functions import JOBS_TOPIC
-from infra.local.pubsub_setup import DEAD_LETTER_SUBSCRIPTION
-from infra.local.serve import serve
+from infra.local.emulators.pubsub import DEAD_LETTER_SUBSCRIPTION
+from infra.local.plan import LocalEnvironment
+from infra.local.processes.functions import JOBS_TOPIC
+from infra.local.serving.asgi import serve
 from infra.local.state_file import EnvironmentState, publish_state, read_state
-from infra.ops.connection import Connection, connect, connection_to
+from infra.ops.cli.options import EVALUATIONS, Where
+from infra.ops.cli.terminal import print_json, say
 from infra.ops.console.app import create_app
 from infra.ops.console.dead_letters import DeadLetterPlaces
 from infra.ops.console.security import Secrets
-from infra.ops.options import Where
-from infra.ops.terminal import print_json
+from infra.ops.environment.connection import Connection, connect, connection_to
 
 CONSOLE = "console"
 _LOCAL_PLACES = DeadLetterPlaces(subscription=DEAD_LETTER_SUBSCRIPTION, jobs_topic=JOBS_TOPIC)
 
 
 async def keep_console(
-    where: Where, places: DeadLetterPlaces, *, port: int, as_json: bool
+    where: Where,
+    places: DeadLetterPlaces,
+    *,
+    port: int,
+    author: str | None,
+    evaluations: Path,
+    as_json: bool,
 ) -> int:
-    """Serve the console of an environment until a signal."""
-    async with connect(where) as connection, _served(connection, places, port) as link:
+    """Serve the console of an environment until a signal; `author` acts in it."""
+    async with (
+        connect(where) as connection,
+        _served(connection, places, port, author, evaluations) as link,
+    ):
         if as_json:
             print_json({"environment": connection.name, "url": link})
         else:
-            typer.echo(f"console of {connection.name}: {link}\nCtrl-C ends it")
+            say(f"console of {connection.name}: {link}\nCtrl-C ends it")
         await asyncio.Event().wait()
     return 0
 
@@ -59,8 +66,13 @@ async def console_of(
 
 @asynccontextmanager
 async def _served(
-    connection: Connection, places: DeadLetterPlaces, port: int
+    connection: Connection,
+    places: DeadLetterPlaces,
+    port: int,
+    author: str | None = None,
+    evaluations: Path = EVALUATIONS,
 ) -> AsyncIterator[str]:
     own = Secrets()
-    async with serve(create_app(connection, own, places), port=port, name=CONSOLE) as url:
+    app = create_app(connection, own, places, author=author, evaluations=evaluations)
+    async with serve(app, port=port, name=CONSOLE) as url:
         yield f"{url}/?key={own.access_key}"

@@ -1,5 +1,6 @@
 """What all pages share: the environment, the frame around them, and how they fail."""
 
+import functools
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -8,15 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from infra.ops.connection import Connection
 from infra.ops.console.pages import render, templates
 from infra.ops.console.security import Secrets
-from infra.ops.run_reading import NotFound, read_run
-from infra.ops.run_view import RunView, StepView
+from infra.ops.environment.connection import Connection
+from infra.ops.runs.reading import NotFound, read_run
+from infra.ops.runs.view import RunView, StepView
 
 _SECTIONS = (
     ("/", "Runs"),
     ("/dead-letters", "Dead letters"),
+    ("/prompts", "Prompts"),
+    ("/evaluations", "Evaluations"),
     ("/usage", "Usage"),
     ("/errors", "Errors"),
 )
@@ -25,9 +28,10 @@ _SECTIONS = (
 class Site:
     """One environment's pages."""
 
-    def __init__(self, connection: Connection, own: Secrets) -> None:
+    def __init__(self, connection: Connection, own: Secrets, author: str | None = None) -> None:
         self.connection = connection
         self.own = own
+        self._given_author = author
         self._templates = templates()
 
     def page(
@@ -44,6 +48,15 @@ class Site:
         html = render(self._templates, name, {**frame, **values})
         return HTMLResponse(html, status_code=status)
 
+    @functools.cached_property
+    def author(self) -> str:
+        """Who acts in this console.
+
+        Raises:
+            AuthorUnknown: nobody was named, and the credentials do not tell.
+        """
+        return self.connection.author(self._given_author)
+
     def message(self, heading: str, text: str, status: int, back: str = "/") -> Response:
         """A page that only says something."""
         values = {"heading": heading, "text": text, "back": back}
@@ -59,6 +72,14 @@ class Site:
         phrase = HTTPStatus(status).phrase
         detail = error.detail if isinstance(error, HTTPException) else ""
         return self.message(phrase, "" if detail == phrase else detail, status)
+
+    async def nobody(self, _request: Request, error: Exception) -> Response:
+        """The page for AuthorUnknown."""
+        return self.message("Who are you?", str(error), HTTPStatus.CONFLICT)
+
+    async def unusable(self, _request: Request, error: Exception) -> Response:
+        """The page for what an address asks that cannot be."""
+        return self.message("Bad request", str(error), HTTPStatus.BAD_REQUEST)
 
     async def unavailable(self, _request: Request, error: Exception) -> Response:
         """The page for a service that did not answer."""

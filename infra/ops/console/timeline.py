@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from infra.ops.job_view import AttemptView, JobView
-from infra.ops.run_view import StepView
+from infra.ops.runs.job_view import AttemptView, JobView
+from infra.ops.runs.view import StepView
 
 WIDTH, LABEL_WIDTH = 960, 220
 ROW_HEIGHT, _TOP = 30, 26
@@ -24,6 +24,20 @@ class Phase(StrEnum):
     ARTIFACT = "artifact"  #: The answer is checked and the report stored.
     FINALIZE = "finalize"  #: The outcome is written.
 
+    @property
+    def words(self) -> str:
+        """What happens, as a reader is told."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Phase.QUEUED: "waiting",
+    Phase.LEASED: "reading inputs",
+    Phase.MODEL: "model",
+    Phase.ARTIFACT: "checking and storing",
+    Phase.FINALIZE: "writing the outcome",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -40,7 +54,7 @@ class Span:
         """What the bar says to a pointer and to a screen reader."""
         seconds = (self.end - self.start).total_seconds()
         note = f", {self.note}" if self.note else ""
-        return f"{self.phase}{note}: {seconds:.1f} s{' so far' if self.open else ''}"
+        return f"{self.phase.words}{note}: {seconds:.1f} s{' so far' if self.open else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +90,11 @@ class Timeline:
     height: int
     rows: Sequence[Row]
     ticks: Sequence[Tick]
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """What the colors stand for."""
+        return list(Phase)
 
 
 def timeline_of(steps: Sequence[StepView], now: datetime) -> Timeline | None:

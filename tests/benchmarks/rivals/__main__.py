@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infra.local.bundle import REPOSITORY
-from infra.local.processes import ProcessFailed
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ProcessFailed
 from tests.benchmarks.apart import NotMeasured, measured_apart
 from tests.benchmarks.rivals.faults import STEPS, Contestant, Counted, Delivery, count
 from tests.benchmarks.rivals.gate import Point

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from infra.local.cloud_events import CloudEventMessage
-from infra.local.relay import Relay
+from infra.local.cloud.cloud_events import CloudEventMessage
+from infra.local.emulators.relay import Relay
 
 
 def recorded(relay: Relay) -> Sequence[CloudEventMessage]:

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from infra.local.bundle import REPOSITORY
+from infra.local.processes.bundle import REPOSITORY
 from tests.benchmarks.rivals.faults import Delivery
 from tests.benchmarks.rivals.gate import Point
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from infra.local.ports import LOOPBACK, free_port, is_free
-from infra.local.processes import Command, ProcessFailed, running
+from infra.local.processes.children import Command, ProcessFailed, running
+from infra.local.serving.free_ports import LOOPBACK, free_port, is_free
 
 #: Where Debian puts what a user does not call directly.
 _FOLDERS = "/usr/lib/postgresql/*/bin"

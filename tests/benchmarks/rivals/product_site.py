@@ -10,16 +10,16 @@ from pathlib import Path
 
 import httpx2
 
-from infra.local.bundle import REPOSITORY
 from infra.local.gemini import create_app as create_gemini
-from infra.local.objects import ObjectFolder
-from infra.local.ports import is_free
-from infra.local.processes import ChildProcess, Command, running
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ChildProcess, Command, running
 from infra.local.scenario.prompts import prompt_documents, prompt_id
 from infra.local.scenario.schemas import schema_documents, schema_id
 from infra.local.scenario.single import single_report_run
-from infra.local.serve import serve
-from infra.local.storage import create_app as create_storage
+from infra.local.serving.asgi import serve
+from infra.local.serving.free_ports import is_free
+from infra.local.storage.objects import ObjectFolder
+from infra.local.storage.server import create_app as create_storage
 from tests.benchmarks.rivals.gate import Gate
 
 _BUCKET = "rivals"

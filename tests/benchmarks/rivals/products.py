@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from infra.local.bundle import REPOSITORY
-from infra.local.ports import LOOPBACK, free_port
-from infra.local.processes import ChildProcess
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.processes.children import ChildProcess
+from infra.local.serving.free_ports import LOOPBACK, free_port
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
 from tests.benchmarks.rivals.postgres import postgres

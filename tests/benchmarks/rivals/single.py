@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.cloud_events import CloudEventMessage
+from infra.local.cloud.cloud_events import CloudEventMessage
+from infra.local.emulators.relay import RelayPolicy
 from infra.local.gemini import create_app as create_gemini
-from infra.local.local_functions import (
+from infra.local.processes.functions import (
     BUCKET,
 )
-from infra.local.relay import RelayPolicy
 from infra.local.scenario.single import single_report_run
 from shared.domain.documents import Create, DocumentRef
 from tests.benchmarks.rivals.events import recorded

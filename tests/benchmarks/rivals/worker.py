@@ -10,15 +10,15 @@ from pathlib import Path
 
 import httpx2
 
-from infra.local.cloud_events import CloudEventMessage
+from infra.local.cloud.cloud_events import CloudEventMessage
 from infra.local.embedded.queue import QueuedMessage, push_body
-from infra.local.ports import LOOPBACK
+from infra.local.serving.free_ports import LOOPBACK
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.messages import JobMessage
 from tests.benchmarks.rivals.events import recorded
 from tests.benchmarks.rivals.faults import Outcome
 from tests.benchmarks.rivals.gate import Gate
-from tests.chaos import ChaosSite, WidePushes, chaos_site
+from tests.chaos.site import ChaosSite, WidePushes, chaos_site
 
 _STEP = "report_0"
 _SUBSCRIPTION = "projects/local/subscriptions/jobs"

@@ -45,6 +45,15 @@ def test_parts_that_were_not_measured_are_named() -> None:
     assert "Not measured: first_request, filter," in page(_raw(0.2))
 
 
+def test_rows_of_the_storm_that_were_not_measured_are_named_below_those_that_were() -> None:
+    calm = {"scenario": "calm", "to_reach": "4", "measured": "4.00", "reached": True}
+    storm = {"figures": {"calm": calm}, "seconds": 7, "load before": "0", "machine": _MACHINE}
+
+    written = page({"storm": storm})
+
+    assert "| calm | 4 | 4.00 | yes |\n\nNot measured: honest_delays, no_delays," in written
+
+
 async def test_requests_and_answers_are_weighed_by_their_kind() -> None:
     async def app(_: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 from tests.benchmarks.rivals.gate import Gate, Point
 from tests.benchmarks.rivals.page import page
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dispatcher.change import DocumentChange, EventUnreadable, decode_change
-from infra.local.cloud_events import Document, document_event
+from infra.local.cloud.cloud_events import Document, document_event
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 VERSION = 1_767_603_600_123_456_000

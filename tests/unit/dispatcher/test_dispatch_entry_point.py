@@ -9,8 +9,8 @@ import pytest
 from functions_framework.aio import create_asgi_app
 
 from dispatcher import wiring
-from infra.local.bundle import REPOSITORY
-from infra.local.serve import serve
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.serving.asgi import serve
 
 HEADERS = {
     "ce-id": "event-1",
@@ -26,7 +26,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The function's settings, which a process reads once."""
     monkeypatch.setenv("GCP_PROJECT", "p")
     monkeypatch.setenv("JOBS_TOPIC", "jobs")
-    made = (wiring.settings, wiring.dispatcher, wiring.event_handler)
+    made = (wiring.settings, wiring.event_handler)
     for each in made:
         each.cache_clear()
     yield

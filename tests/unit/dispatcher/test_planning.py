@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from dispatcher.planning import (
-    PUBLISH_GRACE,
     Noop,
     executable_steps,
     is_worker_owned,
     jobs_to_publish,
     plan_claim,
+    published_elsewhere,
     reason_for_nothing,
 )
-from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version
+from shared.domain.documents import DELETE, Create, DocumentRef, Snapshot, Update, Version
 from shared.domain.flow_run import FlowRun, RunStatus, parse_flow_run
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import job_document, job_ref
@@ -183,6 +183,8 @@ def test_all_executable_steps_are_claimed_in_one_guarded_commit() -> None:
     assert [type(write) for write in records] == [Create, Create]
     assert [write.data["stepId"] for write in records] == ["a", "b"]
     assert {write.data["claimId"] for write in records} == {"c2"}
+    # The sweep publishes again what is still queued then.
+    assert {write.data["wakeAt"] for write in records} == {NOW + timedelta(seconds=60)}
     assert [job.step_id for job in planned.jobs] == ["a", "b"]
 
 
@@ -217,6 +219,43 @@ def test_a_step_made_ready_again_starts_its_record_over_under_a_new_claim() -> N
     assert write.guard == Version(9)
     assert write.changes["claimId",] == "c2"
     assert (write.changes["attempt",], write.changes["llmCalls",]) == (0, 0)
+    assert write.changes["claimNumber",] == 2
+    assert write.changes["wakeAt",] == NOW + timedelta(seconds=60)
+    assert write.changes["expireAt",] is DELETE
+
+
+@pytest.mark.parametrize(
+    ("accounting", "known"),
+    [
+        ({"costUsd": 0.25}, 0.25),
+        ({"costUsd": 0}, 0.0),
+        ({"costUsd": -0.25}, None),
+        ({"costUsd": "0.25"}, None),
+        ({}, None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_what_the_former_claim_cost_is_kept_where_the_step_says_it(
+    accounting: Any, known: float | None
+) -> None:
+    former = record("a").close(JobMove.FAIL, now=NOW, keep_for=timedelta(days=30))
+    outputs = {"outputs": {"execution": {"accounting": accounting}}}
+
+    _, write = claim(data(a={**step("READY"), **outputs}), a=stored(former)).writes
+
+    assert isinstance(write, Update)
+    [kept] = write.changes["formerClaims",]
+    assert kept.get("costUsd") == known
+
+
+def test_a_record_that_nobody_can_read_is_overwritten_by_a_first_claim() -> None:
+    unreadable = Snapshot(ref=job_ref(RUN_ID, StepId("a")), version=Version(9), data={"a": 1})
+
+    _, write = claim(data(a=step("READY")), a=unreadable).writes
+
+    assert isinstance(write, Update)
+    assert (write.guard, write.changes["claimNumber",]) == (Version(9), 1)
 
 
 @pytest.mark.parametrize(
@@ -227,32 +266,34 @@ def test_a_step_made_ready_again_starts_its_record_over_under_a_new_claim() -> N
                 "llm": {
                     "promptId": "llm_prompt_1d_report_v1_0",
                     "llmProfile": {
-                        "structuredOutput": {"schemaId": "llm_schema_1d_report_v1_0"}
+                        "modelName": "gemini-3.5-flash",
+                        "structuredOutput": {"schemaId": "llm_schema_1d_report_v1_0"},
                     },
                 }
             },
-            ("llm_prompt_1d_report_v1_0", "llm_schema_1d_report_v1_0"),
+            ("llm_prompt_1d_report_v1_0", "llm_schema_1d_report_v1_0", "gemini-3.5-flash"),
         ),
-        ({"llm": {"promptId": "x/y", "llmProfile": []}}, (None, None)),
-        ({"llm": "text"}, (None, None)),
-        ("text", (None, None)),
-        (None, (None, None)),
+        ({"llm": {"promptId": "x/y", "llmProfile": []}}, (None, None, None)),
+        ({"llm": {"llmProfile": {"modelName": 7}}}, (None, None, None)),
+        ({"llm": "text"}, (None, None, None)),
+        ("text", (None, None, None)),
+        (None, (None, None, None)),
     ],
 )
-def test_a_job_carries_prompt_and_schema_if_they_are_ids(
-    inputs: Any, hints: tuple[str | None, str | None]
+def test_a_job_carries_prompt_schema_and_model_if_they_are_names(
+    inputs: Any, hints: tuple[str | None, ...]
 ) -> None:
     [job] = claim(data(a={**step("READY"), "inputs": inputs})).jobs
 
-    assert (job.prompt_id, job.schema_id) == hints
+    assert (job.prompt_id, job.schema_id, job.model_name) == hints
 
 
 @pytest.mark.parametrize(
     ("job", "published"),
     [
         (record("a", claim_id=ClaimId("c2"), event_id="e2", claimed_at=NOW), True),
-        (record("a", event_id="e2", claimed_at=NOW - PUBLISH_GRACE), True),
-        (record("a", event_id="e2", claimed_at=NOW - PUBLISH_GRACE / 2), False),
+        (record("a", event_id="e2", claimed_at=NOW - timedelta(seconds=10)), True),
+        (record("a", event_id="e2", claimed_at=NOW - timedelta(seconds=9.999)), False),
         (record("a", event_id="e1"), False),
         (
             record("a", event_id="e2").take_lease(
@@ -288,3 +329,52 @@ def test_after_a_lost_claim_only_what_nobody_may_have_published_is_published(
     )
 
     assert [message.step_id for message in jobs] == (["a"] if published else [])
+
+
+RECENT = NOW - timedelta(seconds=9.999)
+LEASED = record("a", event_id="e2", claimed_at=RECENT).take_lease(
+    owner="o", now=NOW, lease_for=timedelta(seconds=60)
+)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "elsewhere"),
+    [
+        ([record("a", event_id="e2", claimed_at=RECENT)], True),
+        ([record("a"), record("b", event_id="e2", claimed_at=RECENT)], True),
+        ([], False),
+        ([record("a", event_id="e2", claimed_at=NOW - timedelta(seconds=10))], False),
+        ([record("a", event_id="e2", claimed_at=RECENT, claim_id=ClaimId("c2"))], False),
+        ([record("a", event_id="e2", claimed_at=RECENT, attempt=1)], False),
+        ([record("a", event_id="e1", claimed_at=RECENT)], False),
+        ([LEASED], False),
+    ],
+    ids=[
+        "this event's, just now",
+        "one of two",
+        "no job",
+        "so long ago that its publisher is dead",
+        "this delivery's own",
+        "given back by an executor",
+        "another event's",
+        "an executor's",
+    ],
+)
+def test_a_delivery_comes_again_while_another_may_be_publishing(
+    jobs: list[JobRecord], *, elsewhere: bool
+) -> None:
+    found = published_elsewhere(
+        [stored(job) for job in jobs], claim_id=ClaimId("c2"), event_id="e2", now=NOW
+    )
+
+    assert found is elsewhere
+
+
+def test_the_reasons_have_the_names_that_queries_over_the_log_ask_for() -> None:
+    assert [*Noop] == [
+        "no_ready_step",
+        "dependency_not_succeeded",
+        "claim_conflict",
+        "already_final",
+        "worker_owned_change",
+    ]

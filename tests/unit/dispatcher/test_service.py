@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher.service import Dispatcher
+from dispatcher.ports import DispatcherPorts
 from dispatcher.settings import read_settings
-from infra.local.cloud_events import Document, document_event
+from dispatcher.wiring import assemble
+from infra.local.cloud.cloud_events import Document, document_event
 from infra.local.embedded.documents import CountedDocuments, EmbeddedDocuments
 from infra.local.embedded.queue import KeptMessages
 from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version, Write
@@ -20,7 +21,7 @@ from shared.domain.errors import FirestoreClaimFailed
 from shared.domain.identifiers import RunId, StepId
 from shared.domain.job_documents import job_ref
 from shared.domain.messages import OutgoingMessage
-from shared.events import EventLogger, Severity
+from shared.log import EventLogger, Severity
 from shared.ports import Conflict, DocumentStore, QueueUnavailable, StoreUnavailable
 
 RUN_ID = "20260105-090000_BTCUSDT_abc"
@@ -78,6 +79,13 @@ class _NeverTakesACommit:
         raise StoreUnavailable("InvalidArgument")
 
 
+class _CannotBeRead(_NeverTakesACommit):
+    async def read(
+        self, refs: Sequence[DocumentRef], *, timeout_seconds: float
+    ) -> Sequence[Snapshot | None]:
+        raise StoreUnavailable("DEADLINE_EXCEEDED")
+
+
 class _QueueIsDown:
     async def publish(
         self, messages: Sequence[OutgoingMessage], *, timeout_seconds: float
@@ -94,19 +102,21 @@ class Stage:
         self.jobs = KeptMessages()
         self.clock = _Clock()
         self.stream = io.StringIO()
-        self.dispatcher = Dispatcher(
-            documents=self.counted,
-            queue=queue or self.jobs,
-            clock=self.clock,
-            log=EventLogger(
-                component="dispatcher",
-                env="test",
+        self.dispatcher = assemble(
+            DispatcherPorts(
+                documents=self.counted,
+                queue=queue or self.jobs,
                 clock=self.clock,
-                threshold=Severity.DEBUG,
-                stream=self.stream,
+                log=EventLogger(
+                    component="dispatcher",
+                    env="test",
+                    clock=self.clock,
+                    threshold=Severity.DEBUG,
+                    stream=self.stream,
+                ),
+                new_id=lambda: uuid.uuid4().hex,
             ),
-            settings=read_settings({"GCP_PROJECT": "p", "JOBS_TOPIC": "jobs"}),
-            new_id=lambda: uuid.uuid4().hex,
+            read_settings({"GCP_PROJECT": "p", "JOBS_TOPIC": "jobs"}),
         )
 
     async def seed(self, data: dict[str, Any], ref: DocumentRef = RUN) -> bytes:
@@ -203,7 +213,7 @@ async def test_an_event_of_another_collection_is_ignored_without_a_call(subject:
     assert stage.last()["reason"] == "other_collection"
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"canary-1b2c"])
+@pytest.mark.parametrize("data", [b"\xff", b"{}", b"canary-1b2c"])
 async def test_an_unreadable_event_is_ignored_with_an_error_that_does_not_quote_it(
     data: bytes,
 ) -> None:
@@ -215,6 +225,45 @@ async def test_an_unreadable_event_is_ignored_with_an_error_that_does_not_quote_
     assert stage.last()["severity"] == "ERROR"
     assert stage.last()["reason"] == "unreadable"
     assert "canary" not in stage.stream.getvalue()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x1a\x00", b"\x1a\x05\x0a\x03abc"])
+async def test_an_event_without_its_data_has_the_run_read_by_its_subject(data: bytes) -> None:
+    stage = Stage()
+    await stage.seed(flow_run())
+
+    await stage.handle(data)
+
+    assert len(stage.jobs.messages) == 1
+    assert (await stage.run())["steps"]["1d:report-é"]["status"] == "RUNNING"
+
+
+async def test_an_event_without_data_for_a_run_that_is_gone_asks_for_nothing() -> None:
+    stage = Stage()
+
+    await stage.handle(b"")
+
+    assert stage.last()["reason"] == "document_deleted"
+
+
+async def test_an_event_without_data_comes_again_while_the_run_cannot_be_read() -> None:
+    stage = Stage(_CannotBeRead())
+
+    with pytest.raises(FirestoreClaimFailed, match="reading the run failed"):
+        await stage.handle(b"")
+
+    assert stage.last()["outcome"] == "redeliver"
+
+
+async def test_a_run_that_breaks_the_contract_is_told_so_also_without_the_event_s_data() -> (
+    None
+):
+    stage = Stage()
+    await stage.seed({"status": "RUNNING", "steps": []})
+
+    await stage.handle(b"")
+
+    assert (await stage.run())["error"]["code"] == "FLOW_RUN_INVALID"
 
 
 async def test_a_deleted_run_is_ignored_without_a_call() -> None:
@@ -309,7 +358,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_to_be_ours_and_published(
 async def test_an_event_that_comes_again_at_once_publishes_nothing_and_asks_to_come_later() -> (
     None
 ):
-    """Whoever claimed may be publishing, or dead: only a later delivery can tell."""
+    """The process that claimed may be publishing, or dead: only a later delivery can tell."""
     stage = Stage()
     event = await stage.seed(flow_run())
     await stage.handle(event)

@@ -10,12 +10,12 @@ import pytest
 from functions_framework.aio import create_asgi_app
 
 from dispatcher import wiring
-from dispatcher.sweep_plan import Outcome
+from dispatcher.sweep_plan import SweepOutcome
 from dispatcher.sweep_report import SweepReport
-from infra.local.bundle import REPOSITORY
-from infra.local.serve import serve
+from infra.local.processes.bundle import REPOSITORY
+from infra.local.serving.asgi import serve
 
-DONE = SweepReport(jobs=Counter({Outcome.REPUBLISHED: 2}), runs=3, claimed=1)
+DONE = SweepReport(jobs=Counter({SweepOutcome.REPUBLISHED: 2}), runs=3, claimed=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ def test_the_report_s_counts_are_named_as_dashboards_read_them() -> None:
         "exhausted": 0,
         "abandoned": 0,
         "left": 0,
+        "let_through": 0,
+        "dearer_tier": 0,
+        "out_of_patience": 0,
         "runs": 3,
         "claimed": 1,
         "failed": {},

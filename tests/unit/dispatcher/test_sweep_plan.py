@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from dispatcher.sweep_plan import (
     LONGEST_QUEUED_FOR,
     RECOVERY_WAKES,
-    Outcome,
     Plan,
+    SweepOutcome,
     look_again_after,
     plan_due_job,
 )
@@ -20,6 +20,7 @@ from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import job_document, job_ref
 from shared.domain.jobs import CLOSED_STATES, JobRecord, JobState, LastError, Lease
 from shared.domain.steps import StepStatus
+from shared.domain.waiting import Waiting
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -79,26 +80,26 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
 @pytest.mark.parametrize(
     ("job", "run", "outcome"),
     [
-        pytest.param(QUEUED, run_with(), Outcome.REPUBLISHED, id="nobody took it"),
-        pytest.param(EXPIRED, run_with(), Outcome.REPUBLISHED, id="its holder died"),
+        pytest.param(QUEUED, run_with(), SweepOutcome.REPUBLISHED, id="nobody took it"),
+        pytest.param(EXPIRED, run_with(), SweepOutcome.REPUBLISHED, id="its holder died"),
         pytest.param(
             replace(SPENT, wakes=RECOVERY_WAKES - 1),
             run_with(),
-            Outcome.REPUBLISHED,
+            SweepOutcome.REPUBLISHED,
             id="the last holder died, perhaps with its report stored",
         ),
-        pytest.param(SPENT, run_with(), Outcome.EXHAUSTED, id="nobody came to look"),
+        pytest.param(SPENT, run_with(), SweepOutcome.EXHAUSTED, id="nobody came to look"),
         pytest.param(
             replace(QUEUED, attempt=MAX_ATTEMPTS, wakes=RECOVERY_WAKES),
             run_with(),
-            Outcome.EXHAUSTED,
+            SweepOutcome.EXHAUSTED,
             id="given back after the last attempt",
         ),
-        pytest.param(QUEUED, None, Outcome.ABANDONED, id="the run is gone"),
+        pytest.param(QUEUED, None, SweepOutcome.ABANDONED, id="the run is gone"),
         pytest.param(
             QUEUED,
             replace(run_with(), data={"status": "RUNNING", "steps": {}}),
-            Outcome.ABANDONED,
+            SweepOutcome.ABANDONED,
             id="the step is gone",
         ),
         pytest.param(
@@ -107,14 +108,17 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
                 run_with(),
                 data={"steps": {STEP: {"status": "RUNNING", "stepType": ["NEWS_EXPORT"]}}},
             ),
-            Outcome.ABANDONED,
+            SweepOutcome.ABANDONED,
             id="the step is another worker's now",
         ),
         pytest.param(
-            QUEUED, replace(run_with(), data={"steps": 1}), Outcome.ABANDONED, id="no steps"
+            QUEUED,
+            replace(run_with(), data={"steps": 1}),
+            SweepOutcome.ABANDONED,
+            id="no steps",
         ),
         *(
-            pytest.param(job, run_with(status), Outcome.ABANDONED, id=f"step {status}")
+            pytest.param(job, run_with(status), SweepOutcome.ABANDONED, id=f"step {status}")
             for status in StepStatus
             if status is not StepStatus.RUNNING
             for job in (EXPIRED, SPENT)
@@ -130,7 +134,7 @@ def plan(job: JobRecord, run: Snapshot | None) -> Plan | None:
     ],
 )
 def test_each_due_job_gets_what_its_records_ask_for(
-    job: JobRecord, run: Snapshot | None, outcome: Outcome | None
+    job: JobRecord, run: Snapshot | None, outcome: SweepOutcome | None
 ) -> None:
     made = plan(job, run)
 
@@ -193,3 +197,44 @@ def test_a_job_whose_holder_died_is_looked_at_again_soon() -> None:
     assert made is not None
     assert made.wake is not None
     assert made.wake.woken == replace(EXPIRED, wakes=1, wake_at=NOW + QUEUED_FOR + JITTER)
+
+
+def waits(*, dearer_in: int, patience: int = 600) -> JobRecord:
+    waiting = Waiting(
+        place="gemini-x@ai_studio-flex",
+        since=NOW - 60 * SECOND,
+        until=NOW + patience * SECOND,
+        due_at=NOW,
+        turn=NOW,
+        dearer_at=NOW + dearer_in * SECOND,
+    )
+    return QUEUED.wait_in_queue(waiting, now=NOW, not_before=NOW + 300 * SECOND, error=None)
+
+
+def test_a_job_that_waits_for_a_cheap_tier_is_woken_when_a_dearer_one_may_be_asked() -> None:
+    job = waits(dearer_in=-1)
+    assert job.wake_at == NOW - SECOND
+
+    found = plan(job, run_with())
+
+    assert found is not None
+    assert found.outcome is SweepOutcome.DEARER_TIER
+    assert found.wake is not None
+    woken = found.wake.woken
+    # Out of the queue, without a slot, and at work at once.
+    assert woken.waiting is not None
+    assert not woken.waiting.queued
+    assert not woken.waiting.has_slot(NOW)
+    assert "queue" not in job_document(woken)
+    assert woken.not_before is None
+    assert woken.wake_at is not None
+    assert woken.wake_at > NOW
+
+
+def test_until_then_it_waits_and_its_patience_ends_all_the_same() -> None:
+    assert plan(waits(dearer_in=1), run_with()) is None
+
+    over = plan(waits(dearer_in=-10, patience=-1), run_with())
+
+    assert over is not None
+    assert over.outcome is SweepOutcome.OUT_OF_PATIENCE

@@ -1,4 +1,4 @@
-"""Waiting for an answer in the background, in virtual time."""
+"""Calls in the background: begun, left alone and looked for, in virtual time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,30 +9,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.background import (
+from executor.jobs.lease import HeldJob, LeaseLost
+from executor.jobs.outcome import AnswerPending
+from executor.model_calls.background import (
+    FORGOTTEN_AFTER,
+    FORGOTTEN_LOOKS,
     LAST_CHANCE_SECONDS,
-    AnswerPending,
+    MISSING_AGAIN,
     BackgroundCalls,
-    pause_seconds,
 )
-from executor.lease import HeldJob, LeaseLost
+from executor.model_calls.looks import FIRST_LOOK
 from executor.ports import (
     CallFailed,
     CallForgotten,
     CallRunning,
     CallState,
+    KeptCall,
     ModelAnswer,
     ModelRequest,
 )
 from shared.domain.errors import (
     GeminiAccessDenied,
     GeminiRequestFailed,
+    InvalidStepInputs,
+    LlmProfileInvalid,
     LlmSafetyBlock,
     RateLimited,
     StepError,
 )
 from shared.domain.jobs import BackgroundCall
-from tests.held_job import (
+from tests.support.held_job import (
     REQUEST,
     START,
     Documents,
@@ -42,9 +48,10 @@ from tests.held_job import (
     queued,
     virtually,
 )
-from tests.worker import ANSWER
+from tests.support.worker import ANSWER
 
 HOUR = timedelta(hours=1)
+MOST_LOOKS = 60
 RUNNING = CallRunning()
 CALL = BackgroundCall(id="v1_abc", begun_at=START, input_digest="digest")
 
@@ -60,6 +67,10 @@ class Model:
     begins_in_seconds: float = 0.1
     looks: list[float] = field(default_factory=list)
     forgotten: list[tuple[str, bool]] = field(default_factory=list)
+    #: How a call ends that is stopped; None where that does not end it.
+    stops_as: CallState | None = None
+    stopped: list[float] = field(default_factory=list)
+    kept: KeptCall | None = None
 
     async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
         del request, timeout_seconds
@@ -68,12 +79,23 @@ class Model:
 
     async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
         assert call_id == CALL.id
-        assert 1 <= timeout_seconds <= 30
+        assert timeout_seconds == 30
         now = asyncio.get_running_loop().time()
         self.looks.append(now)
         if self.trouble:
             raise self.trouble.pop(0)
+        if self.stopped and self.stops_as:
+            return self.stops_as
         return self.ends_as if now >= self.thinks_seconds else RUNNING
+
+    async def describe(self, call_id: str, *, timeout_seconds: float) -> KeptCall | None:
+        del timeout_seconds
+        return self.kept if call_id == CALL.id else None
+
+    async def stop(self, call_id: str, *, timeout_seconds: float) -> None:
+        del timeout_seconds
+        assert call_id == CALL.id
+        self.stopped.append(asyncio.get_running_loop().time())
 
     async def forget(self, call_id: str, *, ended: bool, timeout_seconds: float) -> None:
         del timeout_seconds
@@ -84,43 +106,73 @@ def calls(model: Model, longest: timedelta = HOUR) -> BackgroundCalls:
     return BackgroundCalls(model=model, clock=VirtualClock(), longest=longest)
 
 
-def wait(model: Model, *, seconds: float = 480, longest: timedelta = HOUR) -> ModelAnswer:
+def wait(
+    model: Model, *, longest: timedelta = HOUR, call: BackgroundCall = CALL
+) -> ModelAnswer:
+    """Look as often as the job is woken, each time in an invocation of its own."""
+
     async def scene() -> ModelAnswer:
         work = invocation(await held(Documents()))
-        return await calls(model, longest).answer(CALL, work, give_back_at=seconds)
+        work.held.note(lambda job: job.begin_in_background(call))
+        looking = calls(model, longest)
+        for _ in range(MOST_LOOKS):
+            try:
+                work = await looking.looked(work)
+            except AnswerPending as pending:
+                rest = pending.look_at - VirtualClock().now()
+                # Negative or none, and the looks would be too many.
+                await asyncio.sleep(rest.total_seconds())
+            else:
+                return await looking.answer(call, work)
+        raise AssertionError("no end")
 
     return virtually(scene())
 
 
-@given(st.floats(0, 470))
+@given(st.floats(0, 3_500))
 def test_an_answer_is_noticed_soon_after_it_is_there(thinks_seconds: float) -> None:
     model = Model(thinks_seconds)
 
     assert wait(model) == ANSWER
 
     late = model.looks[-1] - thinks_seconds
-    assert late <= max(0.5, thinks_seconds / 10) + 1e-6
-    assert late <= 10
-    assert len(model.looks) < 100
+    assert late <= max(10, thinks_seconds / 2) + 1e-6
+    assert late <= 600
+    assert len(model.looks) <= MOST_LOOKS
 
 
-@given(st.floats(0, 480))
-def test_nobody_waits_longer_than_told(seconds: float) -> None:
-    model = Model(thinks_seconds=10_000)
+def test_nobody_waits_for_an_answer() -> None:
+    async def scene() -> float:
+        work = invocation(await held(Documents()))
+        work.held.note(lambda job: job.begin_in_background(CALL))
+        with pytest.raises(AnswerPending):
+            await calls(Model(thinks_seconds=10_000)).looked(work)
+        return VirtualClock().monotonic()
 
-    with pytest.raises(AnswerPending):
-        wait(model, seconds=seconds)
-
-    assert model.looks[-1] <= seconds
-    assert model.forgotten == []
+    assert virtually(scene()) == 0
 
 
-@given(st.integers(0, 100_000))
-def test_pauses_are_a_tenth_of_the_time_so_far_within_bounds(seconds: int) -> None:
-    pause = pause_seconds(timedelta(seconds=seconds))
+def test_a_job_without_a_call_looks_for_none() -> None:
+    async def scene() -> None:
+        model = Model()
+        work = invocation(await held(Documents()))
 
-    assert 0.5 <= pause <= 10
-    assert pause == seconds / 10 or pause in {0.5, 10}
+        assert await calls(model).looked(work) == work
+        assert model.looks == []
+
+    virtually(scene())
+
+
+def test_the_first_look_is_due_when_the_calls_before_had_ended() -> None:
+    async def scene() -> tuple[timedelta, timedelta]:
+        work = invocation(await held(Documents()))
+        work.held.note(lambda job: job.begin_in_background(CALL))
+        looking = calls(Model(ends_as=replace(ANSWER, worked=timedelta(minutes=7))))
+        before = looking.first_look_at(CALL, work) - START
+        await looking.looked(work)
+        return before, looking.first_look_at(CALL, work) - START
+
+    assert virtually(scene()) == (FIRST_LOOK, timedelta(minutes=7))
 
 
 @pytest.mark.parametrize(
@@ -139,9 +191,25 @@ def test_the_provider_is_not_asked_sooner_than_it_wants() -> None:
     assert model.looks == [0, 33]
 
 
-def test_a_look_that_is_refused_for_good_is_an_error() -> None:
-    with pytest.raises(GeminiAccessDenied):
-        wait(Model(trouble=[GeminiAccessDenied("403")]))
+@pytest.mark.parametrize(
+    "refusal",
+    [GeminiAccessDenied("403"), LlmProfileInvalid("400"), InvalidStepInputs("413")],
+    ids=repr,
+)
+def test_a_look_that_is_refused_says_nothing_either(refusal: StepError) -> None:
+    model = Model(trouble=[refusal] * 30)
+
+    assert wait(model) == ANSWER
+    assert model.forgotten == []
+
+
+def test_a_call_that_can_never_be_looked_for_ends_with_the_reason_and_may_be_billed() -> None:
+    model = Model(trouble=[GeminiAccessDenied("403")] * 10_000)
+
+    with pytest.raises(GeminiAccessDenied) as raised:
+        wait(model, longest=timedelta(minutes=1))
+
+    assert raised.value.maybe_billed
 
 
 @pytest.mark.parametrize("error", [GeminiRequestFailed("failed"), LlmSafetyBlock("blocked")])
@@ -162,6 +230,37 @@ def test_a_call_that_is_gone_may_have_been_billed() -> None:
 
     assert raised.value.maybe_billed
     assert model.forgotten == []
+    assert len(model.looks) >= FORGOTTEN_LOOKS
+    assert model.looks[-1] >= FORGOTTEN_AFTER.total_seconds()
+
+
+@given(st.integers(0, 110))
+def test_a_call_that_is_not_known_for_a_while_is_found_again(seconds: int) -> None:
+    """The provider also says so of a call that it has just taken."""
+
+    @dataclass(slots=True)
+    class Late(Model):
+        async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
+            found = await Model.fetch(self, call_id, timeout_seconds=timeout_seconds)
+            return found if self.looks[-1] >= seconds else CallForgotten()
+
+    assert wait(Late()) == ANSWER
+
+
+def test_how_long_a_call_has_been_missing_survives_its_holders() -> None:
+    async def scene() -> BackgroundCall | None:
+        work = invocation(await held(Documents()))
+        work.held.note(lambda job: job.begin_in_background(CALL))
+        for _ in range(2):
+            with pytest.raises(AnswerPending) as raised:
+                await calls(Model(ends_as=CallForgotten())).looked(work)
+            assert raised.value.look_at == VirtualClock().now() + MISSING_AGAIN
+        return work.held.with_notes.interaction
+
+    noted = virtually(scene())
+
+    assert noted is not None
+    assert (noted.missing_since, noted.missing_looks) == (START, 2)
 
 
 def test_a_call_at_work_for_too_long_is_stopped_and_deleted() -> None:
@@ -203,7 +302,7 @@ def test_an_id_that_could_not_be_recorded_travels_with_the_next_write() -> None:
     virtually(scene())
 
 
-def test_whoever_lost_the_lease_records_nothing() -> None:
+def test_an_executor_that_lost_the_lease_records_nothing() -> None:
     async def scene() -> None:
         documents = Documents()
         job = await held(documents)
@@ -229,13 +328,13 @@ async def _stopped_in_begin(model: Model) -> tuple[HeldJob, float]:
 def test_who_is_stopped_in_the_middle_still_learns_the_id() -> None:
     job, _ = virtually(_stopped_in_begin(Model(begins_in_seconds=2)))
 
-    assert job.settled.interaction is not None
+    assert job.with_notes.interaction is not None
 
 
 def test_who_is_stopped_does_not_wait_for_ever() -> None:
     job, ended_at = virtually(_stopped_in_begin(Model(begins_in_seconds=60)))
 
-    assert job.settled.interaction is None
+    assert job.with_notes.interaction is None
     assert ended_at <= LAST_CHANCE_SECONDS + 0.1
 
 
@@ -254,3 +353,39 @@ def test_only_the_answer_to_the_same_inputs_is_fetched(
     record = replace(queued(), interaction=call, input_digest=digest)
 
     assert (calls(Model()).resumable(record) is not None) is found
+
+
+STOPPED = GeminiRequestFailed("stopped", maybe_billed=True)
+
+
+def wait_until_stopped(model: Model, *, stop_at: float) -> ModelAnswer:
+    return wait(model, call=replace(CALL, stop_at=START + timedelta(seconds=stop_at)))
+
+
+def test_a_call_is_stopped_when_a_dearer_one_must_begin_and_its_end_is_read() -> None:
+    model = Model(thinks_seconds=300, stops_as=CallFailed(STOPPED))
+
+    with pytest.raises(GeminiRequestFailed, match="stopped"):
+        wait_until_stopped(model, stop_at=100)
+
+    [at] = model.stopped
+    assert at == pytest.approx(100, abs=0.5)
+    assert model.looks[-1] >= at
+
+
+def test_an_answer_that_came_before_the_stop_is_taken() -> None:
+    assert wait_until_stopped(Model(300, stops_as=ANSWER), stop_at=100) == ANSWER
+
+
+def test_a_call_that_does_not_stop_is_waited_for() -> None:
+    model = Model(thinks_seconds=130)
+
+    assert wait_until_stopped(model, stop_at=100) == ANSWER
+    assert len(model.stopped) >= 1
+
+
+def test_a_call_that_answers_in_time_is_not_stopped() -> None:
+    model = Model(thinks_seconds=90)
+
+    assert wait_until_stopped(model, stop_at=100) == ANSWER
+    assert model.stopped == []

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from executor.bounded_validation import MAX_STEPS, Undecided, first_errors
-from executor.output_schema import check_schema
-from executor.strict_json import NotJson, parse_strict_json
+from executor.validation.bounded import MAX_STEPS, Undecided, first_errors
+from executor.validation.report_schema import check_schema
+from executor.validation.strict_json import NotJson, parse_strict_json
 
 #: A hostile case may cost this much beyond its own data, and no more.
 MAX_MEMORY_BYTES = 64 * 1024 * 1024

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import TypeAlias
 
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
-from executor.charging import Charges
-from executor.lease import LeaseLost
+from executor.contract.tiers import ServiceTier
+from executor.jobs.lease import LeaseLost
+from executor.model_calls.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
+from executor.model_calls.charging import Charges
 from executor.ports import ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings, read_settings
 from shared.domain.attempts import CallPurpose
@@ -28,17 +29,20 @@ from shared.domain.errors import (
     TimeBudgetExceeded,
 )
 from shared.domain.jobs import LastError
-from tests.held_job import (
+from tests.support.held_job import (
     LEASE,
     REQUEST,
+    START,
     Documents,
     VirtualClock,
     held,
     invocation,
+    pacing,
     queued,
+    tier_policy,
     virtually,
 )
-from tests.worker import ANSWER
+from tests.support.worker import ANSWER
 
 REFUSED = GeminiRequestFailed("503")
 LOST = GeminiRequestFailed("cut off", maybe_billed=True)
@@ -56,9 +60,10 @@ class Model:
     script: Sequence[Played] = ((ANSWER, 1.0),)
     #: When each call began, and when it had to end.
     calls: list[tuple[float, float]] = field(default_factory=list)
+    tiers: list[ServiceTier] = field(default_factory=list)
 
     async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
-        del request
+        self.tiers.append(request.service_tier)
         now = asyncio.get_running_loop().time()
         self.calls.append((now, now + timeout_seconds))
         outcome, seconds = self.script[min(len(self.calls), len(self.script)) - 1]
@@ -71,7 +76,7 @@ class Model:
 
 
 def settings(
-    policy: CallPolicy = CallPolicy.AT_LEAST_ONCE, *, calls: int = 5
+    policy: CallPolicy = CallPolicy.AT_LEAST_ONCE, *, calls: int = 5, prices: str = "{}"
 ) -> ExecutorSettings:
     environ = {
         "GCP_PROJECT": "test",
@@ -80,6 +85,7 @@ def settings(
         "GEMINI_API_KEY": "none",
         "CALL_POLICY": policy,
         "MAX_LLM_CALLS": str(calls),
+        "MODEL_PRICES": prices,
     }
     return read_settings(environ)
 
@@ -91,6 +97,8 @@ def caller(model: Model, configured: ExecutorSettings | None = None) -> ModelCal
         settings=configured or settings(),
         random=Random(0),
         charges=Charges(ledger=None),
+        pacing=pacing(Documents()),
+        tiers=tier_policy(configured or settings()),
     )
 
 
@@ -157,8 +165,8 @@ def test_tries_are_few_however_much_time_is_left() -> None:
     assert len(model.calls) == MAX_TRIES
 
 
-def test_the_budget_of_calls_is_never_exceeded() -> None:
-    model = Model([(REFUSED, 0.1)])
+def test_the_budget_of_calls_that_may_be_billed_is_never_exceeded() -> None:
+    model = Model([(LOST, 0.1)])
 
     with pytest.raises(GeminiRequestFailed):
         ask(model, settings(calls=2))
@@ -265,25 +273,68 @@ def test_a_call_that_was_booked_too_late_is_not_made_and_costs_nothing() -> None
     assert not virtually(documents.stored()).call_open
 
 
-def test_the_provider_s_delay_is_waited_for_when_it_fits() -> None:
-    asked = RateLimited("429", retry_after=timedelta(seconds=42))
+def test_a_refusal_that_comes_alone_and_asks_for_little_is_ridden_out() -> None:
+    asked = RateLimited("429", retry_after=timedelta(seconds=4))
     model = Model([(asked, 1.0), (ANSWER, 1.0)])
 
     ask(model)
 
     [(first, _), (second, _)] = model.calls
-    assert 43 <= second - first <= 44
+    assert 5 <= second - first <= 8
 
 
-def test_the_provider_s_delay_is_passed_on_when_it_does_not_fit() -> None:
-    asked = RateLimited("429", retry_after=timedelta(hours=1))
+@pytest.mark.parametrize("delay", [timedelta(seconds=42), timedelta(hours=1)])
+def test_no_instance_waits_for_a_longer_delay(delay: timedelta) -> None:
+    asked = RateLimited("429", retry_after=delay)
     model = Model([(asked, 1.0), (ANSWER, 1.0)])
 
     with pytest.raises(RateLimited) as raised:
         ask(model)
 
-    assert raised.value.retry_after == timedelta(hours=1)
+    assert raised.value.retry_after == delay
     assert len(model.calls) == 1
+
+
+def test_a_second_refusal_is_taught_and_the_job_given_back() -> None:
+    model = Model([(LIMITED, 1.0)])
+
+    with pytest.raises(RateLimited):
+        ask(model)
+
+    assert len(model.calls) == 2
+
+
+def test_a_call_that_was_refused_counts_as_none() -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        job = await held(documents)
+        with pytest.raises(RateLimited):
+            await caller(Model([(LIMITED, 1.0)])).ask(
+                REQUEST, CallPurpose.REPORT, invocation(job)
+            )
+        await job.update(lambda record: record)
+
+    virtually(scene())
+    stored = virtually(documents.stored())
+    assert (stored.llm_calls, stored.refusals, stored.call_open) == (0, 2, False)
+    assert stored.history[0].calls == ()
+
+
+def test_a_repair_that_is_refused_may_be_made_again_later() -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        job = await held(documents)
+        with pytest.raises(RateLimited):
+            await caller(Model([(LIMITED, 1.0)])).ask(
+                REQUEST, CallPurpose.REPAIR, invocation(job)
+            )
+        await job.update(lambda record: record)
+
+    virtually(scene())
+    stored = virtually(documents.stored())
+    assert (stored.llm_calls, stored.repair_used) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +356,9 @@ def test_the_record_knows_whether_a_failed_call_may_be_billed(
     virtually(scene())
     stored = virtually(documents.stored())
     assert stored.call_open is open_call
-    assert [call.code for call in stored.history[0].calls] == [error.code]
+    # Of refused calls, only the number is remembered.
+    codes = [call.code for call in stored.history[0].calls]
+    assert codes == ([] if error.refused else [error.code])
 
 
 def test_one_call_is_the_most_where_its_outcome_is_unknown() -> None:
@@ -323,15 +376,119 @@ def test_one_call_is_not_the_most_where_the_first_cost_nothing() -> None:
     documents = ask(model, settings(CallPolicy.AT_MOST_ONCE))
 
     assert len(model.calls) == 3
-    assert virtually(documents.stored()).llm_calls == 3
+    assert virtually(documents.stored()).llm_calls == 1
 
 
 def test_every_call_is_remembered_with_its_usage() -> None:
-    stored = virtually(ask(Model([(LIMITED, 1.0), (ANSWER, 2.0)])).stored())
+    stored = virtually(ask(Model([(LOST, 1.0), (ANSWER, 2.0)])).stored())
 
     first, second = stored.history[0].calls
-    assert (first.number, first.code, first.usage) == (1, "RATE_LIMITED", None)
+    assert (first.number, first.code, first.usage) == (1, "GEMINI_REQUEST_FAILED", None)
     assert (second.number, second.code, second.usage) == (2, None, ANSWER.usage)
     assert second.ended_at is not None
     assert second.ended_at - second.started_at == timedelta(seconds=2)
     assert json.dumps(ANSWER.text) not in repr(stored)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cut_off_after"),
+    [(1_000, 480), (100, 80)],
+    ids=["by its own limit", "by the invocation"],
+)
+def test_a_call_says_beforehand_when_it_is_given_up(seconds: int, cut_off_after: int) -> None:
+    documents = Documents()
+
+    async def scene() -> datetime | None:
+        job = await held(documents)
+        work = invocation(job, seconds=seconds, reserve_seconds=20)
+        asking = asyncio.create_task(
+            caller(Model([(ANSWER, 50.0)])).ask(REQUEST, CallPurpose.REPORT, work)
+        )
+        await asyncio.sleep(40)
+        await job.update(lambda record: record)
+        [under_way] = (await documents.stored()).history[0].calls
+        await asking
+        assert under_way.ended_at is None
+        return under_way.cut_off_at
+
+    assert virtually(scene()) == START + timedelta(seconds=cut_off_after)
+
+
+PRICES = json.dumps(
+    {REQUEST.profile.model_name: [{"from": "2020-01-01", "input": 1, "output": 10}]}
+)
+
+
+def test_a_call_that_has_ended_says_what_it_cost() -> None:
+    usage = {"promptTokenCount": 2, "candidatesTokenCount": 1, "totalTokenCount": 3}
+    served = replace(ANSWER, model_version=REQUEST.profile.model_name, usage=usage)
+    script: Sequence[Played] = [(REFUSED, 1.0), (LOST, 1.0), (served, 1.0)]
+
+    stored = virtually(ask(Model(script), settings(prices=PRICES)).stored())
+
+    # Refused: free. Lost: nobody knows. Answered: by its tokens.
+    refused, lost, answered = (call.cost_usd for call in stored.history[0].calls)
+    assert (refused, lost, answered) == (0, None, 0.000012)
+
+
+def test_without_a_price_nothing_is_said_of_what_an_answer_cost() -> None:
+    stored = virtually(ask(Model()).stored())
+
+    assert [call.cost_usd for call in stored.history[0].calls] == [None]
+
+
+def tiered(*, calls: int = 5) -> ExecutorSettings:
+    """As with calls in the background, which alone may be slow; the model here is not."""
+    configured = settings(calls=calls)
+    tiers = (ServiceTier.FLEX, ServiceTier.STANDARD, ServiceTier.PRIORITY)
+    return replace(configured, gemini=replace(configured.gemini, service_tiers=tiers))
+
+
+def test_the_cheapest_tier_is_asked_and_its_name_kept() -> None:
+    model = Model()
+
+    documents = ask(model, tiered())
+
+    assert model.tiers == [ServiceTier.FLEX]
+    [call] = asyncio.run(documents.stored()).history[0].calls
+    assert call.asked_tier == "flex"
+
+
+def test_where_a_tier_does_not_exist_the_next_one_is_asked_at_once() -> None:
+    model = Model([(DENIED, 1.0), (ANSWER, 1.0)])
+
+    documents = ask(model, tiered())
+
+    assert model.tiers == [ServiceTier.FLEX, ServiceTier.STANDARD]
+    # One after the other, and the free one is not counted.
+    assert model.calls[1][0] == pytest.approx(model.calls[0][0] + 1.0)
+    assert asyncio.run(documents.stored()).llm_calls == 1
+
+
+def test_what_every_tier_refuses_is_what_the_dearest_one_says() -> None:
+    model = Model([(DENIED, 1.0)])
+
+    with pytest.raises(GeminiAccessDenied):
+        ask(model, tiered())
+
+    assert model.tiers == [ServiceTier.FLEX, ServiceTier.STANDARD, ServiceTier.PRIORITY]
+
+
+def test_a_day_s_quota_of_a_cheap_tier_is_not_waited_for() -> None:
+    spent = RateLimited("429", retry_after=timedelta(hours=20))
+    model = Model([(spent, 1.0), (ANSWER, 1.0)])
+
+    ask(model, tiered())
+
+    assert model.tiers == [ServiceTier.FLEX, ServiceTier.STANDARD]
+
+
+def test_a_refusal_that_may_pass_is_waited_for_at_the_same_tier() -> None:
+    busy = GeminiRequestFailed("503", refused=True)
+    model = Model([(busy, 1.0), (busy, 1.0)])
+
+    with pytest.raises(GeminiRequestFailed) as refused:
+        ask(model, tiered())
+
+    assert set(model.tiers) == {ServiceTier.FLEX}
+    assert refused.value.asked_tier == "flex"

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from executor.charts import Chart, charts_of
-from executor.images import image_type
-from infra.local.scenario.single import tiny_png
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
+from executor.inputs.charts import Chart, charts_of
 from shared.domain.errors import ErrorCode, InvalidStepInputs
 
 URI = "gs://bucket/manifest.json"
@@ -65,20 +63,3 @@ def test_a_manifest_without_usable_images_is_named_with_what_is_wrong(
 
     assert refused.value.code is ErrorCode.INVALID_STEP_INPUTS
     assert refused.value.message == f"charts manifest {URI}: {problem}"
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (tiny_png(), "image/png"),
-        (b"\xff\xd8\xff\xe0rest", "image/jpeg"),
-        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
-        (b"", None),
-        (b"\x89PNG", None),
-        (b"GIF89a", None),
-        (b"RIFF\x00\x00\x00\x00WAVE", None),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
-    ],
-)
-def test_a_pictures_type_is_what_its_bytes_show(data: bytes, expected: str | None) -> None:
-    assert image_type(data) == expected

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from executor.context import all_or_first_error
+from executor.inputs.context import all_or_first_error
 from shared.domain.errors import GcsReadFailed, InvalidStepInputs
 
 

@@ -1,5 +1,6 @@
-"""Writing the outcome down: once, whoever else writes, and whatever answer is lost."""
+"""Writing the outcome: once, although others write too and answers are lost."""
 
+import asyncio
 import io
 import json
 from dataclasses import dataclass, field
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from executor.finalizing import MAX_TRIES, Finalizer
-from executor.lease import HeldJob, LeaseLost
-from executor.outcome import Failed, Outcome, StoredReport, Succeeded
-from executor.turns import RunTurns
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
+from executor.jobs.finalizing import TRIES, Finalizer
+from executor.jobs.lease import HeldJob, LeaseLost
+from executor.jobs.outcome import Failed, Outcome, StoredReport, Succeeded
+from executor.jobs.run_locks import RunLocks
+from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
 from shared.domain.documents import Snapshot, Update
 from shared.domain.errors import (
     FirestoreFinalizeFailed,
@@ -22,8 +24,7 @@ from shared.domain.errors import (
 )
 from shared.domain.flow_run import step_field
 from shared.domain.jobs import JobMove, JobState
-from shared.ports import StoreUnavailable
-from tests.held_job import (
+from tests.support.held_job import (
     RUN,
     STEP_ID,
     Documents,
@@ -31,6 +32,7 @@ from tests.held_job import (
     held,
     invocation,
     logger,
+    record_reader,
     stored_run,
     virtually,
 )
@@ -52,26 +54,25 @@ class Scene:
     log: io.StringIO = field(default_factory=io.StringIO)
 
     async def finish(
-        self, outcome: Outcome, *, leased: bool = True, seconds: float = 60
+        self,
+        outcome: Outcome,
+        *,
+        leased: bool = True,
+        seconds: float = 60,
+        locks: RunLocks | None = None,
     ) -> None:
         finalizer = Finalizer(
             documents=self.documents,
-            read_documents=self._read,
+            records=record_reader(self.documents),
             clock=VirtualClock(),
             random=Random(0),
-            turns=RunTurns(),
+            run_locks=locks or RunLocks(),
             keep_for=DAYS,
+            prices={},
         )
-        work = invocation(self.job, run=self.run, seconds=seconds)
-        await finalizer.finish(
-            outcome, work.run, self.job, work.deadline, logger(self.log), leased=leased
-        )
-
-    async def _read(self, refs: Any) -> Any:
-        try:
-            return await self.documents.read(refs, timeout_seconds=10)
-        except StoreUnavailable:
-            raise FirestoreUnavailable("as told") from None
+        log = logger(self.log)
+        ending = invocation(self.job, run=self.run, seconds=seconds, log=log)
+        await finalizer.finish(outcome, ending, leased=leased)
 
     async def step(self) -> dict[str, Any]:
         [found] = await self.documents.inner.read([RUN], timeout_seconds=10)
@@ -92,11 +93,11 @@ class Scene:
         return [json.loads(line)["event"] for line in self.log.getvalue().splitlines()]
 
 
-async def scene() -> Scene:
+async def scene(data: dict[str, Any] | None = None) -> Scene:
     documents = Documents()
-    run = await stored_run(documents)
+    run = await stored_run(documents, data)
     job = await held(documents)
-    documents.commits = 0
+    documents.commits = documents.reads = 0
     return Scene(job=job, run=run, documents=documents)
 
 
@@ -139,6 +140,73 @@ def test_others_who_write_the_run_only_cost_another_try() -> None:
     virtually(play())
 
 
+def run_with(*others: str) -> dict[str, Any]:
+    """Our step RUNNING, and others."""
+    step = {"stepType": "LLM_REPORT", "status": "RUNNING", "outputs": {}}
+    return {
+        "status": "RUNNING",
+        "steps": {STEP_ID: step, **{name: dict(step) for name in others}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("others", "written", "reads", "commits"),
+    [
+        ((), False, 0, 1),
+        (("other",), False, 1, 1),
+        (("other",), True, 1, 1),
+        ((), True, 1, 2),
+    ],
+    ids=["alone", "others at work", "another ended first", "an unforeseen write"],
+)
+def test_a_run_on_which_others_work_is_read_again_before_it_is_written(
+    others: tuple[str, ...], *, written: bool, reads: int, commits: int
+) -> None:
+    async def play() -> None:
+        on = await scene(run_with(*others))
+        if written:
+            await on.write_run("timeframe", "1w")
+        await on.finish(SUCCESS)
+
+        assert (await on.step())["status"] == "SUCCEEDED"
+        assert (on.documents.reads, on.documents.commits) == (reads, commits)
+
+    virtually(play())
+
+
+def test_steps_that_end_in_one_process_read_the_run_at_most_once() -> None:
+    """The first does not know that the others of this process are about to end, too."""
+
+    async def play() -> None:
+        on = await scene(run_with("other"))
+        locks = RunLocks()
+        async with locks.at(RUN) as lock:
+            waits = asyncio.create_task(on.finish(SUCCESS, locks=locks))
+            await asyncio.sleep(0)
+            await on.write_run("timeframe", "1w")
+            [newest] = await on.documents.inner.read([RUN], timeout_seconds=10)
+            assert newest is not None
+            lock.written(newest, newest.version)
+        await waits
+
+        assert (on.documents.reads, on.documents.commits) == (0, 1)
+
+    virtually(play())
+
+
+@pytest.mark.parametrize(("others", "least", "most"), [(1, 0.0, 0.7), (100, 2.0, 20.0)])
+def test_after_a_lost_race_a_step_waits_the_longer_the_more_rivals_it_has(
+    others: int, least: float, most: float
+) -> None:
+    async def play() -> float:
+        on = await scene(run_with(*(f"other_{number}" for number in range(others))))
+        on.documents.faults = ["down"] * 3
+        await on.finish(SUCCESS)
+        return VirtualClock().monotonic()
+
+    assert least <= virtually(play()) <= most
+
+
 def test_a_cancelled_step_stays_cancelled_and_its_job_is_abandoned() -> None:
     async def play() -> None:
         on = await scene()
@@ -152,7 +220,7 @@ def test_a_cancelled_step_stays_cancelled_and_its_job_is_abandoned() -> None:
     virtually(play())
 
 
-def test_whoever_lost_the_lease_writes_nothing() -> None:
+def test_an_executor_that_lost_the_lease_writes_nothing() -> None:
     async def play() -> None:
         on = await scene()
         await on.documents.stolen()
@@ -182,10 +250,10 @@ def test_another_s_ending_is_not_taken_for_one_s_own() -> None:
 def test_endless_trouble_ends_with_the_time_for_finalizing() -> None:
     async def play() -> float:
         on = await scene()
-        on.documents.faults = ["down"] * 2 * MAX_TRIES
+        on.documents.faults = ["down"] * 2 * TRIES.limit
         with pytest.raises(FirestoreFinalizeFailed):
             await on.finish(SUCCESS, seconds=30)
-        assert on.documents.commits < MAX_TRIES
+        assert on.documents.commits < TRIES.limit
         return VirtualClock().monotonic()
 
     assert 30 <= virtually(play()) < 34
@@ -224,5 +292,65 @@ def test_a_renewal_of_ours_that_nobody_waited_for_does_not_hinder_the_ending() -
         await on.finish(SUCCESS)
 
         assert (await on.documents.stored()).state is JobState.SUCCEEDED
+
+    virtually(play())
+
+
+def filled(run: Snapshot, bytes_left: int) -> dict[tuple[str, ...], Any]:
+    """What leaves so many bytes of the run's document."""
+    pad = MAX_DOCUMENT_BYTES - document_size(run.ref, {**run.data, "pad": ""}) - bytes_left
+    return {("pad",): "x" * pad}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(SUCCESS, "SUCCEEDED"), (FAILURE, "FAILED")], ids=["good", "bad"]
+)
+@pytest.mark.parametrize("bytes_left", [40, 120])
+def test_an_outcome_that_does_not_fit_is_written_in_its_smallest_form(
+    outcome: Outcome, status: str, bytes_left: int
+) -> None:
+    async def play() -> None:
+        on = await scene()
+        full = Update(ref=RUN, changes=filled(on.run, bytes_left), guard=on.run.version)
+        await on.documents.inner.commit([full], timeout_seconds=10)
+
+        await on.finish(outcome)
+
+        step, job = await on.step(), await on.documents.stored()
+        assert (step["status"], job.state) == (status, status)
+        assert step.get("outputs", {}).get("execution") is None
+        said = step["outputs"]["gcs_uri"] if outcome is SUCCESS else step["error"]["code"]
+        assert said in {"gs://b/r.json", "INVALID_STEP_INPUTS"}
+
+    virtually(play())
+
+
+@pytest.mark.parametrize("outcome", [SUCCESS, FAILURE], ids=["good", "bad"])
+def test_where_nothing_fits_the_job_closes_and_the_log_says_why(outcome: Outcome) -> None:
+    async def play() -> None:
+        on = await scene()
+        on.documents.unfit_runs = True
+
+        await on.finish(outcome)
+
+        step, job = await on.step(), await on.documents.stored()
+        assert (step["status"], job.state) == ("RUNNING", "FAILED")
+        assert job.last_error is not None
+        assert job.last_error.code == "RUN_TOO_LARGE"
+        assert ("gs://b/r.json" in job.last_error.message) == (outcome is SUCCESS)
+        assert on.events == ["step_failed"]
+
+    virtually(play())
+
+
+def test_an_outcome_that_we_may_not_write_is_an_error_and_not_tried_for_ever() -> None:
+    async def play() -> None:
+        on = await scene()
+        on.documents.faults = ["refused"]
+
+        with pytest.raises(FirestoreFinalizeFailed, match="PERMISSION_DENIED"):
+            await on.finish(SUCCESS)
+
+        assert on.documents.commits == 1
 
     virtually(play())

@@ -3,14 +3,13 @@
 import pytest
 from google.genai.types import BlockedReason, FinishReason
 
-from executor.ports import ModelAnswer
-from executor.structured_output import COMPLETE_REASONS, SAFETY_REASONS, read_output
+from executor.ports import SAFETY_REASONS, ModelAnswer
+from executor.validation.answer import COMPLETE_REASONS, read_output
 from shared.domain.errors import InvalidStructuredOutput, LlmSafetyBlock
 
 REPORT = '{"summary": {"markdown": "# x"}, "details": {}}'
 #: The model broke off without a block; another finish reason of the library fails a test.
 BROKEN_OFF = {
-    "FINISH_REASON_UNSPECIFIED",
     "LANGUAGE",
     "OTHER",
     "MALFORMED_FUNCTION_CALL",
@@ -55,14 +54,18 @@ def test_an_answer_that_does_not_say_why_it_ended_is_read() -> None:
 
 @pytest.mark.parametrize("reason", sorted(SAFETY_REASONS))
 def test_a_block_of_the_answer_is_one_even_where_a_text_came(reason: str) -> None:
-    with pytest.raises(LlmSafetyBlock, match=reason):
+    with pytest.raises(LlmSafetyBlock) as problem:
         read_output(answer(reason), {})
+
+    assert problem.value.message == f"the answer was blocked: {reason}"
 
 
 @pytest.mark.parametrize("reason", [reason.value for reason in BlockedReason])
 def test_a_block_of_the_prompt_comes_first(reason: str) -> None:
-    with pytest.raises(LlmSafetyBlock, match=reason):
+    with pytest.raises(LlmSafetyBlock) as problem:
         read_output(answer("STOP", block_reason=reason), {})
+
+    assert problem.value.message == f"the prompt was blocked: {reason}"
 
 
 @pytest.mark.parametrize("reason", [*sorted(BROKEN_OFF), "BORED", ""])

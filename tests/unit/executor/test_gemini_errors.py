@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.adapters.envelope import EnvelopeBroken
-from executor.adapters.gemini_errors import RULES, classify
+from executor.adapters.error_rules import RULES
+from executor.adapters.gemini_errors import as_answer, classify
 from shared.domain.errors import (
     ErrorCode,
     GeminiAccessDenied,
     GeminiRequestFailed,
+    InvalidStepInputs,
     LlmProfileInvalid,
+    QuotaKind,
     RateLimited,
     RetryableError,
     StepError,
@@ -75,8 +78,9 @@ def retry_after(error: StepError) -> timedelta | None:
             (code, GeminiRequestFailed)
             for code in (408, 409, 425, 499, 500, 502, 503, 504, 599)
         ),
-        *((code, LlmProfileInvalid) for code in (400, 402, 404, 405, 413, 422, 451, 501, 505)),
-        *((code, GeminiAccessDenied) for code in (401, 403)),
+        *((code, LlmProfileInvalid) for code in (400, 404, 405, 422, 451, 501, 505)),
+        *((code, GeminiAccessDenied) for code in (401, 402, 403, 407)),
+        (413, InvalidStepInputs),
         (429, RateLimited),
         (302, GeminiRequestFailed),
     ],
@@ -211,7 +215,8 @@ def raised(kind: type[Exception]) -> Exception:
 def test_every_exception_of_the_libraries_has_its_row(kind: type[Exception]) -> None:
     failure = raised(kind)
     error = classify(failure, now=NOW)
-    [row] = [rule for rule in RULES if rule.matches(failure)][:1]
+    asked = as_answer(failure)
+    [row] = [rule for rule in RULES if rule.matches(asked)][:1]
 
     assert isinstance(error, StepError)
     assert CANARY not in json.dumps(error.as_document())
@@ -242,6 +247,45 @@ def test_a_call_may_be_billed_unless_the_model_surely_never_worked(
 
     assert isinstance(error, GeminiRequestFailed)
     assert error.maybe_billed is expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (answered(429), True),
+        (answered(503), True),
+        (answered(529), True),
+        (httpx2.ConnectError("refused"), True),
+        (auth_error(google.auth.exceptions.TransportError, "no metadata server"), True),
+        (answered(500), False),
+        (answered(502), False),
+        (TimeoutError(), False),
+        (httpx2.ReadError("reset"), False),
+    ],
+    ids=repr,
+)
+def test_a_refusal_is_told_from_a_failure(failure: Exception, *, expected: bool) -> None:
+    error = classify(failure, now=NOW)
+
+    assert isinstance(error, RetryableError)
+    assert error.refused is expected
+    assert not (error.refused and error.maybe_billed)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ((), QuotaKind.UNNAMED),
+        (("SomethingElse",), QuotaKind.UNNAMED),
+        (("GenerateRequestsPerMinutePerProjectPerModel",), QuotaKind.MINUTE),
+        (("RequestsPerMinute", "generate_requests_per_day"), QuotaKind.DAY),
+    ],
+)
+def test_a_refusal_says_which_limit_it_met(ids: tuple[str, ...], expected: QuotaKind) -> None:
+    error = classify(answered(429, "RESOURCE_EXHAUSTED", quota(*ids)), now=NOW)
+
+    assert isinstance(error, RateLimited)
+    assert error.quota is expected
 
 
 def test_what_nobody_thought_of_may_be_tried_again_and_says_its_name() -> None:

@@ -87,6 +87,8 @@ def test_usage_is_counted_under_the_names_of_the_other_interface() -> None:
         "candidatesTokenCount": 7,
         "thoughtsTokenCount": 2,
         "totalTokenCount": 14,
+        # It is there, and cannot be read: what the call took is not known by it.
+        "cachedContentTokenCount": None,
     }
 
 
@@ -112,14 +114,15 @@ def test_the_provider_s_words_are_not_passed_on() -> None:
     assert "canary" not in f"{state.error} {state.error.details}"
 
 
-@pytest.mark.parametrize("found", ["../models", "a/b", "a?b", "", "x" * 513, 1, None])
-def test_an_id_that_would_change_the_address_is_none(found: Any) -> None:
+@pytest.mark.parametrize("found", ["", ".", "..", "a\nb", "\ud800", "x" * 1025, 1, None])
+def test_an_id_that_no_address_can_hold_is_none(found: Any) -> None:
     with pytest.raises(EnvelopeBroken):
         parse_id(json.dumps({"id": found}))
 
 
-def test_an_id_is_taken_as_it_is() -> None:
-    assert parse_id(body(id="v1_ChdX-y_9")) == "v1_ChdX-y_9"
+@pytest.mark.parametrize("found", ["v1_ChdX-y_9", "a/b?c#d", "v1:9~.=+", "../models", "é"])
+def test_an_id_is_taken_as_it_is(found: str) -> None:
+    assert parse_id(body(id=found)) == found
 
 
 VALUES = st.recursive(
@@ -146,3 +149,25 @@ def test_nothing_that_comes_breaks_the_reader(fields: dict[str, Any]) -> None:
         return
     assert isinstance(state, (ModelAnswer, CallRunning, CallFailed))
     assert not isinstance(state, CallForgotten)
+
+
+@pytest.mark.parametrize("word", ["overloaded", "rate_limit_exceeded", "unavailable"])
+@pytest.mark.parametrize("usage", [None, {"total_tokens": 7}])
+def test_a_call_that_was_shed_is_a_refusal_and_one_that_was_evicted_is_billed(
+    word: str, usage: dict[str, int] | None
+) -> None:
+    fields = {"status": "failed", "errors": [{"code": word}], "service_tier": "flex"}
+
+    state = parse_interaction(body(**fields, **({"usage": usage} if usage else {})))
+
+    assert isinstance(state, CallFailed)
+    error = state.error
+    assert isinstance(error, GeminiRequestFailed)
+    assert error.refused is (usage is None)
+    assert not error.maybe_billed
+    if usage is None:
+        assert error.served is None
+    else:
+        assert error.served is not None
+        assert error.served.service_tier == "flex"
+        assert error.served.usage == {"totalTokenCount": 7}

@@ -1,15 +1,28 @@
 """Holding a job: renewals, lost answers, and losing it; in virtual time."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
-from executor.lease import HeldJob, LeaseLost
+from executor.jobs.lease import HeldJob, LeaseLost
 from shared.domain.attempts import CallPurpose
+from shared.domain.documents import Version
 from shared.domain.errors import FirestoreUnavailable
 from shared.domain.jobs import JobRecord, JobState
-from tests.held_job import LEASE, RENEW, START, Documents, held, queued, virtually
+from tests.support.held_job import (
+    JOB,
+    LEASE,
+    RENEW,
+    START,
+    Documents,
+    VirtualClock,
+    held,
+    queued,
+    virtually,
+)
 
 
 def test_a_lease_is_taken_and_counted_in_one_commit() -> None:
@@ -17,7 +30,7 @@ def test_a_lease_is_taken_and_counted_in_one_commit() -> None:
         documents = Documents()
         job = await held(documents, reserve_call=True)
 
-        assert documents.commits == 1
+        assert (documents.commits, documents.reads) == (1, 0)
         stored = await documents.stored()
         assert stored == job.record
         assert (stored.state, stored.attempt, stored.llm_calls) == (JobState.RUNNING, 1, 1)
@@ -48,6 +61,7 @@ def test_who_is_slower_does_not_get_the_lease() -> None:
             version=first.version,
             owner="late",
             lease_for=LEASE,
+            random=Random(0),
         )
         late.version = type(first.version)(first.version - 1)
         with pytest.raises(LeaseLost):
@@ -81,10 +95,16 @@ def test_a_renewal_that_fails_once_is_made_again_in_time() -> None:
         job = await held(documents)
         documents.faults, documents.down_reads = ["down", "down", "down"], 3
         keeping = asyncio.create_task(job.keep(RENEW))
-        await asyncio.sleep(100)
+        await asyncio.sleep(23.5)
+        lease = (await documents.stored()).lease
+        assert lease is not None
+        assert lease.expires_at == START + timedelta(seconds=23) + LEASE
+        await asyncio.sleep(76.5)
 
         assert not keeping.done()
         keeping.cancel()
+        # The lease, at 20, 21, 22 and 23 seconds, and from there on every 20 seconds again.
+        assert documents.commits == 1 + 4 + 3
 
     virtually(scene())
 
@@ -100,6 +120,8 @@ def test_a_lease_that_cannot_be_renewed_is_lost_when_it_expires(trouble: str) ->
             documents.faults, documents.down_reads = ["down"] * 999, 999
         with pytest.raises(LeaseLost):
             await job.keep(RENEW)
+        # One to take it; then one that hangs, or one a second, the last as the lease expires.
+        assert documents.commits == 1 + (1 if trouble == "hangs" else 41)
         return asyncio.get_running_loop().time()
 
     # Not before, as a successor cannot be there; and within a second.
@@ -147,11 +169,11 @@ def test_a_call_that_was_reserved_with_the_lease_costs_no_second_commit() -> Non
     async def scene() -> None:
         documents = Documents()
         job = await held(documents, reserve_call=True)
-        assert (job.settled.llm_calls, job.settled.call_open) == (0, False)
+        assert (job.with_notes.llm_calls, job.with_notes.call_open) == (0, False)
         await job.book_llm_call(CallPurpose.REPORT)
 
         assert documents.commits == 1
-        assert (job.settled.llm_calls, job.settled.call_open) == (1, True)
+        assert (job.with_notes.llm_calls, job.with_notes.call_open) == (1, True)
         await job.book_llm_call(CallPurpose.REPORT)
         assert documents.commits == 2
         assert (await documents.stored()).llm_calls == 2
@@ -164,7 +186,7 @@ def test_a_note_travels_with_the_next_write_and_survives_a_failed_one() -> None:
         documents = Documents()
         job = await held(documents)
         job.note(lambda record: record.note_inputs("digest"))
-        assert job.settled.input_digest == "digest"
+        assert job.with_notes.input_digest == "digest"
         assert (await documents.stored()).input_digest is None
         documents.faults, documents.down_reads = ["down"], 1
         with pytest.raises(FirestoreUnavailable):
@@ -210,5 +232,190 @@ def test_a_renewal_of_ours_that_was_cut_off_does_not_look_like_a_thief() -> None
     virtually(scene())
 
 
+def test_a_write_that_is_refused_three_times_is_given_up_and_said_to_be() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        before, documents.commits = job.record, 0
+        documents.faults = ["down"] * 99
+        with pytest.raises(FirestoreUnavailable) as problem:
+            await job.book_llm_call(CallPurpose.REPORT)
+
+        assert problem.value.message == "job record: the write was not applied"
+        assert documents.commits == 3
+        assert await documents.stored() == job.record == before
+
+    virtually(scene())
+
+
+def test_a_write_that_cannot_be_read_back_is_said_to_be_so() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        documents.faults, documents.down_reads = ["down"], 1
+        with pytest.raises(FirestoreUnavailable) as problem:
+            await job.book_llm_call(CallPurpose.REPORT)
+
+        assert problem.value.message == "job record: as told"
+
+    virtually(scene())
+
+
+def test_a_write_that_is_refused_for_good_is_not_tried_again() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        before, documents.commits = job.record, 0
+        documents.faults = ["refused"]
+        with pytest.raises(FirestoreUnavailable) as problem:
+            await job.book_llm_call(CallPurpose.REPORT)
+
+        assert problem.value.message == "job record: PERMISSION_DENIED"
+        assert (documents.commits, documents.reads) == (1, 0)
+        assert await documents.stored() == job.record == before
+
+    virtually(scene())
+
+
+def test_a_record_that_somebody_removed_is_not_held() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        documents.inner.delete(JOB)
+        with pytest.raises(LeaseLost):
+            await job.book_llm_call(CallPurpose.REPORT)
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("reserve_call", [True, False])
+def test_a_lease_that_expired_allows_no_call_even_if_nobody_took_it(
+    *, reserve_call: bool
+) -> None:
+    async def scene() -> None:
+        job = await held(Documents(), reserve_call=reserve_call)
+        await asyncio.sleep(59.999)
+        job.check_unexpired()
+        await asyncio.sleep(0.001)
+        with pytest.raises(LeaseLost):
+            job.check_unexpired()
+        with pytest.raises(LeaseLost):
+            await job.book_llm_call(CallPurpose.REPORT)
+
+    virtually(scene())
+
+
+def test_an_answer_is_in_hand_while_it_is_being_stored_and_no_longer() -> None:
+    async def scene() -> None:
+        job = await held(Documents())
+        seen = [job.storing]
+        with job.answer_in_hand():
+            seen.append(job.storing)
+        seen.append(job.storing)
+        await asyncio.sleep(60)
+        with pytest.raises(LeaseLost), job.answer_in_hand():
+            job.check_unexpired()
+        seen.append(job.storing)
+
+        assert seen == [False, True, False, False]
+
+    virtually(scene())
+
+
+def test_a_note_is_written_once() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        job.note(lambda record: record.book_llm_call())
+        await job.update(_unchanged)
+        await job.update(_unchanged)
+
+        assert (await documents.stored()).llm_calls == 1
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("call_open", [True, False])
+def test_a_job_whose_lease_was_not_taken_stands_as_its_last_holder_left_it(
+    *, call_open: bool
+) -> None:
+    async def scene() -> None:
+        left = replace(queued(), llm_calls=1, call_open=call_open)
+        job = HeldJob(
+            documents=Documents(),
+            clock=VirtualClock(),
+            record=left,
+            version=Version(1),
+            owner="us",
+            lease_for=LEASE,
+            random=Random(0),
+        )
+
+        assert job.with_notes == left
+        assert job.lost_call is call_open
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize(("reserve_call", "calls"), [(True, 0), (False, 1)])
+def test_a_job_is_given_back_without_the_call_that_was_reserved_and_not_begun(
+    *, reserve_call: bool, calls: int
+) -> None:
+    async def scene() -> None:
+        documents = Documents()
+        record = queued() if reserve_call else queued().book_llm_call()
+        job = await held(documents, record, reserve_call=reserve_call)
+        await job.give_back(lambda record: record.note_inputs("digest"))
+
+        stored = await documents.stored()
+        assert stored == job.record == job.with_notes
+        assert (stored.llm_calls, stored.input_digest) == (calls, "digest")
+
+    virtually(scene())
+
+
 def _unchanged(record: JobRecord) -> JobRecord:
     return record
+
+
+@dataclass(slots=True)
+class SetBack(VirtualClock):
+    """A wall clock that somebody sets back; the monotonic one goes on."""
+
+    by: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """See the port."""
+        return VirtualClock.now(self) - self.by
+
+
+def test_a_lease_that_expired_allows_no_call_though_the_clock_was_set_back() -> None:
+    async def scene() -> None:
+        clock = SetBack()
+        job = await held(Documents(), clock=clock)
+
+        await asyncio.sleep(LEASE.total_seconds() - 1)
+        job.check_unexpired()
+        clock.by = timedelta(minutes=5)
+        await asyncio.sleep(1)
+
+        with pytest.raises(LeaseLost):
+            job.check_unexpired()
+
+    virtually(scene())
+
+
+def test_a_lease_is_renewed_in_time_though_the_clock_was_set_back() -> None:
+    async def scene() -> None:
+        clock = SetBack()
+        job = await held(Documents(), clock=clock)
+        keeping = asyncio.create_task(job.keep(RENEW))
+
+        for _ in range(20):
+            clock.by += LEASE
+            await asyncio.sleep(RENEW.total_seconds() + 1)
+            job.check_unexpired()
+
+        keeping.cancel()
+
+    virtually(scene())

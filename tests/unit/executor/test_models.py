@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from executor.models import WARN_BEFORE, check_api, check_profile
+from executor.contract.profile import LlmProfile, parse_profile
+from executor.contract.tiers import ServiceTier
+from executor.inputs.allowlist import WARN_BEFORE, check_api, check_profile, check_tier
 from executor.settings import GeminiApi, read_settings
 from shared.domain.errors import LlmProfileInvalid
-from shared.domain.profile import LlmProfile, parse_profile
 from shared.settings import SettingsInvalid
 
 LAST_DAY = date(2026, 12, 1)
@@ -147,3 +148,35 @@ def test_calls_in_the_background_are_chosen_with_the_longest_wait_for_them() -> 
 def test_a_bad_choice_of_the_interface_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsInvalid, match=name):
         read_settings({**ENVIRON, name: value})
+
+
+@pytest.mark.parametrize(
+    ("named", "tiers", "refused"),
+    [
+        (None, [ServiceTier.STANDARD], False),
+        ("standard", [ServiceTier.STANDARD], False),
+        ("flex", [ServiceTier.STANDARD], True),
+        ("standard", [ServiceTier.FLEX], True),
+        ("flex", [ServiceTier.FLEX, ServiceTier.STANDARD], False),
+    ],
+)
+def test_a_profile_narrows_the_tiers_and_adds_none(
+    named: str | None, tiers: list[ServiceTier], *, refused: bool
+) -> None:
+    asked = profile(serviceTier=named) if named else profile()
+
+    if not refused:
+        check_tier(asked, tiers)
+        return
+    with pytest.raises(LlmProfileInvalid, match=r"serviceTier: .* GEMINI_SERVICE_TIERS"):
+        check_tier(asked, tiers)
+
+
+def test_the_resolution_of_images_is_the_profile_s_and_else_the_environment_s() -> None:
+    gemini = read_settings({**ENVIRON, "GEMINI_MEDIA_RESOLUTION": "medium"}).gemini
+
+    assert gemini.resolution_of(profile()) == "medium"
+    assert gemini.resolution_of(profile(mediaResolution="low")) == "low"
+    assert read_settings(ENVIRON).gemini.resolution_of(profile()) is None
+    with pytest.raises(SettingsInvalid, match="GEMINI_MEDIA_RESOLUTION must be one of"):
+        read_settings({**ENVIRON, "GEMINI_MEDIA_RESOLUTION": "ultra"})

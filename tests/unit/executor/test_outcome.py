@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from executor.outcome import Failed, StoredReport, Succeeded, finalize_writes
+from executor.contract.artifacts import GcsUri
+from executor.jobs.outcome import Failed, StoredReport, Succeeded, finalize_forms
 from executor.ports import ModelAnswer
-from shared.domain.artifacts import GcsUri
 from shared.domain.documents import DELETE, DocumentRef, Snapshot, Update, Version
 from shared.domain.errors import InvalidStepInputs, RateLimited
 from shared.domain.finalize import step_started_at
@@ -49,7 +49,7 @@ ANSWER = ModelAnswer(
 
 
 def finalized(outcome: Succeeded | Failed, *, before: Snapshot = RUN) -> tuple[Update, Update]:
-    run, job = finalize_writes(
+    (run, job), *_ = finalize_forms(
         outcome=outcome,
         run=before,
         job=JOB,

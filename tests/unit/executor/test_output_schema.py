@@ -4,12 +4,17 @@ from typing import Any
 
 import pytest
 
-from executor.output_schema import MAX_SCHEMA_BYTES, SchemaInvalid, check_schema, output_schema
-from executor.schema_structure import MAX_DEPTH, MAX_REFERENCE_CHAIN, MAX_SUBSCHEMAS
+from executor.contract.profile import parse_profile
+from executor.contract.registry import parse_schema_document
+from executor.validation.report_schema import (
+    MAX_SCHEMA_BYTES,
+    SchemaInvalid,
+    check_schema,
+    output_schema,
+)
+from executor.validation.structure import MAX_DEPTH, MAX_REFERENCE_CHAIN, MAX_SUBSCHEMAS
 from infra.local.scenario.schemas import schema_documents
 from shared.domain.errors import LlmProfileInvalid
-from shared.domain.profile import parse_profile
-from shared.domain.registry import parse_schema_document
 
 SCHEMA_ID = "llm_schema_1M_report_v1_0"
 REFERENCE_SHA256 = "1267bf2982c5b2ab8991ffe70894134f0357f0bc7deb8a61d9959fa886a24797"

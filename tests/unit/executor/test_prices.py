@@ -1,6 +1,7 @@
 """The price table, the bill of a call, and the most that it can come to."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.ports import Correction, Image, ModelRequest
-from executor.prices import (
+from executor.billing.prices import (
     DEFAULT_IMAGE_TOKENS,
     PricesInvalid,
-    Tokens,
     most_input_tokens,
     parse_prices,
     parse_usd,
     price_on,
-    usage_tokens,
 )
+from executor.billing.usage import Tokens
+from executor.contract.profile import MediaResolution, parse_profile
+from executor.contract.tiers import ServiceTier
+from executor.ports import Correction, Image, ModelRequest
 from executor.settings import read_settings
-from shared.domain.profile import parse_profile
 from shared.settings import SettingsInvalid
 
 TABLE = {
@@ -37,6 +38,10 @@ ENVIRON = {
     "GEMINI_API_KEY": "canary",
 }
 STRUCTURED = {"schemaId": "llm_schema_1m_report_v1_0", "kind": "LLM_REPORT_OUTPUT"}
+
+
+def priced(tiers: str) -> str:
+    return f'{{"m": [{{"from": "2026-01-01", "input": 1, "output": 1, "tiers": {tiers}}}]}}'
 
 
 def request(text: str = "text", *, images: int = 0, **more: Any) -> ModelRequest:
@@ -86,6 +91,43 @@ def test_cached_and_thought_tokens_have_their_own_prices_or_the_usual_ones() -> 
     assert new.of(tokens) == 290_000
 
 
+def test_a_tier_has_its_own_prices_or_none() -> None:
+    table = parse_prices(priced('{"flex": {"input": "0.5", "output": "0.25"}}'))
+    price = price_on(table, "m", date(2026, 1, 1))
+
+    assert price is not None
+    assert price.at_tier(ServiceTier.STANDARD) is price
+    flex = price.at_tier(ServiceTier.FLEX)
+    assert flex is not None
+    assert flex.of(Tokens(input=4, cached=2, output=4, thought=4)) == 4
+    assert price.at_tier(ServiceTier.PRIORITY) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "expected"),
+    [
+        ("gemini-3.5-flash", "low", 280),
+        ("gemini-3.5-flash", "medium", 560),
+        ("gemini-3.5-flash", "high", 1_120),
+        # What is not pinned, or not documented, is bounded.
+        ("gemini-3.5-flash", None, DEFAULT_IMAGE_TOKENS),
+        ("gemini-2.5-flash", "low", DEFAULT_IMAGE_TOKENS),
+    ],
+)
+def test_images_are_reserved_for_by_what_their_resolution_counts_as(
+    model: str, resolution: str | None, expected: int
+) -> None:
+    [price] = parse_prices(priced("{}"))["m"]
+    asked = replace(
+        request(images=3),
+        profile=parse_profile({"modelName": model, "structuredOutput": STRUCTURED}),
+        media_resolution=MediaResolution(resolution) if resolution else None,
+    )
+    without = replace(asked, images=[])
+
+    assert price.worst_case(asked, 1) - price.worst_case(without, 1) == 3 * expected
+
+
 def test_a_bill_is_rounded_up_to_the_millionth() -> None:
     price = price_on(parse_prices(json.dumps(TABLE)), "gemini-a", date(2026, 1, 1))
 
@@ -116,6 +158,13 @@ def test_a_bill_is_rounded_up_to_the_millionth() -> None:
             '{"m": [{"from": "2026-01-01", "input": 1, "output": 1, "x": 1}]}',
             r"m\[0\]: has only",
         ),
+        (priced('{"spot": {}}'), r"m\[0\].tiers: has only"),
+        (priced('{"standard": {"input": 1, "output": 1}}'), r"m\[0\].tiers: has only"),
+        (priced('["flex"]'), r"m\[0\].tiers: has only"),
+        (priced('{"flex": 0.5}'), r"m\[0\].tiers.flex: has only"),
+        (priced('{"flex": {"input": 1, "output": 1, "from": 1}}'), r"tiers.flex: has only"),
+        (priced('{"flex": {"input": 1}}'), r"tiers.flex: input and output are required"),
+        (priced('{"flex": {"input": -1, "output": 1}}'), r"m\[0\].tiers.flex.input"),
         (
             json.dumps({"m": [{"from": "2026-01-01", "input": 1, "output": 1}] * 2}),
             "m: two prices are valid from the same day",
@@ -138,30 +187,6 @@ def test_an_amount_is_kept_to_the_millionth(text: str, amount: int) -> None:
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no amount of USD"):
         parse_usd(text)
-
-
-def test_usage_is_read_as_the_provider_sends_it() -> None:
-    usage = {
-        "promptTokenCount": 100,
-        "cachedContentTokenCount": 40,
-        "candidatesTokenCount": 20,
-        "thoughtsTokenCount": 7,
-        "totalTokenCount": 127,
-    }
-
-    assert usage_tokens(usage) == Tokens(input=100, cached=40, output=20, thought=7)
-
-
-def test_a_count_beyond_the_apis_own_type_is_taken_for_its_largest() -> None:
-    broken = usage_tokens({"promptTokenCount": 2**63 - 1})
-
-    assert broken is not None
-    assert broken.input == 2**31 - 1
-
-
-@pytest.mark.parametrize("usage", [None, {}, {"trafficType": "ON_DEMAND"}])
-def test_usage_that_counts_nothing_is_unknown(usage: dict[str, Any] | None) -> None:
-    assert usage_tokens(usage) is None
 
 
 @given(text=st.text(), images=st.integers(0, 3))

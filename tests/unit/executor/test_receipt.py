@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from executor.receipt import Receipt, SourceDigest, make_receipt
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
+from executor.contract.profile import LlmProfile, MediaResolution, parse_profile
+from executor.contract.registry import Prompt, parse_prompt
+from executor.inputs.sources import SourceDigest
+from executor.reports.receipt import Receipt, make_receipt, parse_receipt
 from shared.domain.identifiers import PromptId
-from shared.domain.profile import LlmProfile, parse_profile
-from shared.domain.registry import Prompt, parse_prompt
 
 PROMPT_ID = PromptId("llm_prompt_1d_report_v1_0")
 STRUCTURED = {"schemaId": "llm_schema_1d_report_v1_0", "kind": "LLM_REPORT_OUTPUT"}
@@ -52,6 +53,8 @@ def test_the_same_inputs_give_the_same_digest() -> None:
         {"prompt": prompt("other")},
         {"schema_sha256": "c" * 64},
         {"profile": profile(temperature=0.5)},
+        {"profile": profile(mediaResolution="low")},
+        {"media_resolution": MediaResolution.LOW},
         {"objects": []},
         {"objects": [SOURCE, SOURCE]},
         {"objects": [replace(SOURCE, role="previous report")]},
@@ -63,6 +66,24 @@ def test_the_same_inputs_give_the_same_digest() -> None:
 )
 def test_any_other_input_gives_another_digest(changes: dict[str, Any]) -> None:
     assert receipt(**changes).digest != receipt().digest
+
+
+def test_the_tier_decides_when_a_report_is_made_and_not_what_it_is_made_from() -> None:
+    assert receipt(profile=profile(serviceTier="flex")).digest == receipt().digest
+
+
+def test_where_no_resolution_is_said_the_digest_is_what_it_always_was() -> None:
+    assert receipt().digest == (
+        "96b7560bdcc77a77f30c03833b084d61f751b15ea8f666756efd7e09a265a8dc"
+    )
+    assert "mediaResolution" not in receipt().object_metadata()["input-receipt"]
+
+
+def test_the_resolution_is_kept_with_the_report() -> None:
+    stored = parse_receipt(receipt(media_resolution=MediaResolution.LOW).object_metadata())
+
+    assert stored.media_resolution is MediaResolution.LOW
+    assert parse_receipt(receipt().object_metadata()).media_resolution is None
 
 
 def test_the_deprecated_names_of_a_profile_change_nothing() -> None:

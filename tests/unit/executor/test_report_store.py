@@ -1,18 +1,34 @@
 """The report's place: created once, recognized afterwards, never passed off as another's."""
 
+import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from executor.ports import ObjectExists, ObjectInfo, ObjectsUnavailable, StoredObject
-from executor.receipt import Receipt
-from executor.report_store import ReportStore
-from shared.domain.artifacts import GcsUri
-from shared.domain.errors import ArtifactConflict, GcsWriteFailed, TimeBudgetExceeded
+from executor.contract.artifacts import GcsUri
+from executor.ports import (
+    ObjectExists,
+    ObjectInfo,
+    ObjectsRefused,
+    ObjectsUnavailable,
+    StoredObject,
+)
+from executor.reports.receipt import Receipt
+from executor.reports.store import ReportStore
+from shared.domain.errors import (
+    ArtifactConflict,
+    GcsWriteFailed,
+    GcsWriteRefused,
+    StepError,
+    TimeBudgetExceeded,
+)
 from shared.domain.identifiers import ClaimId, PromptId
-from tests.held_job import Documents, held, invocation, queued, virtually
+from shared.domain.jobs import BackgroundCall
+from shared.ports import PortFailure
+from tests.support.held_job import START, Documents, held, invocation, queued, virtually
 
 URI = GcsUri("reports", "run/1d/step.json")
 RECEIPT = Receipt(
@@ -26,7 +42,7 @@ OTHER = replace(RECEIPT, prompt_sha256="other")
 DOCUMENT: Mapping[str, Any] = {"output": {}}
 
 
-@dataclass(slots=True)
+@dataclass
 class Objects:
     """Implements the ObjectStore port for one place; `fault` befalls the next call."""
 
@@ -62,6 +78,9 @@ class Objects:
         self.stored[uri] = ObjectInfo(size_bytes=len(data), generation=1, metadata=metadata)
         if fault == "lost, and tried again by the library":
             raise ObjectExists
+
+    async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
+        raise AssertionError("nothing is to be proved here")
 
     def _fault(self) -> str:
         fault, self.fault = self.fault, ""
@@ -115,11 +134,78 @@ def test_a_report_from_other_inputs_is_a_conflict_and_stays() -> None:
     assert objects.stored[URI] == before
 
 
-def test_a_store_that_does_not_answer_is_worth_another_attempt() -> None:
-    with pytest.raises(GcsWriteFailed) as raised:
-        virtually(create(Objects(fault="down")))
+def test_an_upload_that_is_not_answered_is_tried_again_with_the_same_report() -> None:
+    objects = Objects(fault="down")
 
-    assert raised.value.retryable
+    stored = virtually(create(objects))
+
+    assert stored.size_bytes == objects.stored[URI].size_bytes
+    assert len(objects.timeouts) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (ObjectsUnavailable("no answer in time"), GcsWriteFailed),
+        (ObjectsRefused("403 Forbidden: look at the roles"), GcsWriteRefused),
+        (ObjectsRefused("400 Bad Request"), GcsWriteRefused),
+    ],
+)
+def test_a_place_that_takes_nothing_is_tried_until_the_time_is_over_and_says_why(
+    fault: PortFailure, error: type[StepError]
+) -> None:
+    objects = Unwilling(fault=fault)
+
+    async def play() -> float:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(error, match=str(fault)) as raised:
+            await create(objects, seconds=540)
+        assert raised.value.retryable == (error is GcsWriteFailed)
+        return loop.time()
+
+    # The reserve of 60 seconds may be used up to its half.
+    assert 480 <= virtually(play()) <= 510
+    assert objects.tries > 10
+
+
+def test_a_place_that_takes_reports_again_after_minutes_gets_the_one_that_was_paid_for() -> (
+    None
+):
+    objects = Unwilling(fault=ObjectsRefused("403 Forbidden"), until=300)
+
+    stored = virtually(create(objects, seconds=540))
+
+    assert stored.uri == URI
+
+
+def test_an_answer_that_the_provider_keeps_is_not_waited_with() -> None:
+    objects = Unwilling(fault=ObjectsUnavailable("no answer in time"))
+    call = BackgroundCall(id="c", begun_at=START, input_digest="d")
+
+    async def play() -> None:
+        job = await held(Documents(), replace(queued(), interaction=call))
+        store = ReportStore(objects=objects)
+        with pytest.raises(GcsWriteFailed):
+            await store.create(URI, DOCUMENT, RECEIPT, invocation(job, seconds=540))
+
+    virtually(play())
+    assert objects.tries == 1
+
+
+class Unwilling(Objects):
+    """Takes nothing, or nothing for so many seconds."""
+
+    def __init__(self, *, fault: PortFailure, until: float = math.inf) -> None:
+        super().__init__()
+        self.trouble = fault
+        self.until = until
+        self.tries = 0
+
+    async def create(self, uri: GcsUri, data: bytes, **how: Any) -> None:
+        self.tries += 1
+        if asyncio.get_running_loop().time() < self.until:
+            raise self.trouble
+        await Objects.create(self, uri, data, **how)
 
 
 def test_storing_what_was_paid_for_may_use_half_of_the_reserve() -> None:

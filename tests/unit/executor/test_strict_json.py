@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.strict_json import MAX_DEPTH, NotJson, parse_strict_json
+from executor.validation.strict_json import MAX_DEPTH, NotJson, parse_strict_json
 
 PLAIN = st.text(st.characters(codec="utf-8"))
 VALUES = st.recursive(

@@ -5,14 +5,21 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from executor.background import AnswerPending
-from executor.lease import HeldJob, LeaseLost
-from executor.outcome import Failed, Interrupted, Outcome, Pending, StoredReport, Succeeded
-from executor.supervision import supervised
-from executor.work import WorkFailed
-from shared.domain.artifacts import GcsUri
+from executor.contract.artifacts import GcsUri
+from executor.jobs.lease import HeldJob, LeaseLost
+from executor.jobs.outcome import (
+    AnswerPending,
+    Failed,
+    Interrupted,
+    Outcome,
+    Pending,
+    StoredReport,
+    Succeeded,
+    WorkFailed,
+)
+from executor.jobs.supervision import STORING_SECONDS, supervised
 from shared.domain.errors import RateLimited
-from tests.held_job import RENEW, Documents, held, virtually
+from tests.support.held_job import RENEW, START, Documents, held, virtually
 
 SUCCESS = Succeeded(
     report=StoredReport(uri=GcsUri("b", "r.json"), sha256=None, size_bytes=1), answer=None
@@ -103,11 +110,30 @@ def test_work_is_cancelled_at_once_when_the_instance_is_stopped() -> None:
     assert call.cancelled_at == 7
 
 
+@pytest.mark.parametrize("upload_seconds", [2, 9])
+def test_a_stopped_instance_first_stores_the_answer_that_it_has(
+    upload_seconds: float,
+) -> None:
+    call = Call(7 + upload_seconds)
+
+    async def scene() -> Outcome | Interrupted | Pending:
+        job = await held(Documents())
+        with job.answer_in_hand():
+            running = asyncio.create_task(call.run(job))
+            await asyncio.sleep(7)
+            call.draining.set()
+            return await running
+
+    kept = upload_seconds < STORING_SECONDS
+    assert virtually(scene()) == (SUCCESS if kept else Interrupted())
+    assert call.cancelled_at == (None if kept else 7 + STORING_SECONDS)
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
         (WorkFailed(LIMITED, None), Failed(error=LIMITED)),
-        (AnswerPending(), Pending()),
+        (AnswerPending(START), Pending(look_at=START)),
     ],
     ids=["failed", "pending"],
 )
@@ -133,7 +159,9 @@ def test_a_defect_fails_the_attempt_and_is_named_without_its_text() -> None:
 
         assert isinstance(ended, Failed)
         assert (ended.error.code, ended.error.retryable) == ("INTERNAL_ERROR", True)
-        assert ended.error.message.startswith("Surprise in executor.supervision.supervised")
+        assert ended.error.message.startswith(
+            "Surprise in executor.jobs.supervision.supervised"
+        )
         assert documents.commits == before, "nobody renews the lease any more"
 
     virtually(scene())

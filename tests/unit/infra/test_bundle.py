@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.bundle import BundleError, write_bundle, zip_bundle
+from infra.local.processes.bundle import BundleError, write_bundle, zip_bundle
 
 _SOURCES = {
     "dispatcher/__init__.py": "",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.state_file import EnvironmentState, claimed, publish_state
-from infra.ops.connection import NotConnected, connect
-from infra.ops.options import Where
+from infra.ops.cli.options import Where
+from infra.ops.environment.connection import NotConnected, connect
 
 
 def state(tmp_path: Path, *, embedded: bool = False) -> EnvironmentState:

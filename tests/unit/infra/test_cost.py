@@ -7,10 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.ops.cost import Load, Prices, cost, firestore_writes, table
+from infra.docs.cost import (
+    Load,
+    Prices,
+    QuietMonth,
+    cost,
+    firestore_writes,
+    idle_month,
+    idle_table,
+    table,
+)
+from tests.support.alert_rules import evaluation_seconds, rules
 
 _REFERENCE = Path(__file__).parents[3] / "docs/reference/cost.md"
-_MARKS = ("<!-- table: infra/ops/cost.py -->\n", "\n<!-- end -->")
+_MARKS = ("<!-- table: infra/docs/cost.py -->\n", "\n<!-- end -->")
+_IDLE_MARK = "<!-- idle month: infra/docs/cost.py -->\n"
 
 
 def test_the_reference_shows_what_the_formula_gives() -> None:
@@ -18,6 +29,28 @@ def test_the_reference_shows_what_the_formula_gives() -> None:
     shown = _REFERENCE.read_text().split(_MARKS[0])[1].split(_MARKS[1])[0]
 
     assert shown == table(durations=(20, 60), concurrencies=(1, 4, 8))
+
+
+def test_the_reference_shows_what_a_month_without_steps_costs() -> None:
+    """To renew it, put what this prints between the two marks."""
+    shown = _REFERENCE.read_text().split(_IDLE_MARK)[1].split(_MARKS[1])[0]
+
+    assert shown == idle_table()
+
+
+def test_every_alert_of_the_module_is_in_the_bill() -> None:
+    intervals = sorted(evaluation_seconds(rule) for rule in rules().values())
+
+    assert intervals == sorted(QuietMonth().alert_intervals)
+
+
+def test_a_month_without_steps_costs_what_was_reckoned_by_hand() -> None:
+    """15 conditions at 0.10 USD; 43,200 sweeps of 0.5 s at 0.00002525 USD a second."""
+    month = idle_month(QuietMonth(), Prices())
+
+    assert month["15 alert conditions"] == pytest.approx(1.50)
+    sweep = next(value for name, value in month.items() if name.startswith("sweep"))
+    assert sweep == pytest.approx(43_200 * (0.5 * 0.00002525 + 4e-7 + 3 * 3e-7))
 
 
 def test_a_known_load_costs_what_was_reckoned_by_hand() -> None:

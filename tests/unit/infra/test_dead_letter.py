@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.ops.dead_letter import (
+from infra.ops.dead_letters.letter import (
     DeadLetter,
     ReplayPlan,
     ReplayRules,
@@ -16,7 +16,7 @@ from infra.ops.dead_letter import (
     Verdict,
     plan_replay,
 )
-from infra.ops.operator_acts import StepRecords
+from infra.ops.steps.acts import StepRecords
 from shared.domain.attempts import Attempt, OperatorAct
 from shared.domain.documents import DELETE, DocumentRef, Snapshot, Update, Version
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -102,24 +102,26 @@ def plan(found: StepRecords | None, rules: ReplayRules = RULES) -> ReplayPlan:
             records(DIED), RULES, Verdict.REPLAY, "RUNNING after 3", id="holders died"
         ),
         pytest.param(records(HELD), RULES, Verdict.KEEP, "works on it", id="held"),
-        pytest.param(None, RULES, Verdict.SETTLE, "run is gone", id="no run"),
-        pytest.param(records(None), RULES, Verdict.SETTLE, "closed long ago", id="no record"),
+        pytest.param(None, RULES, Verdict.ACKNOWLEDGE, "run is gone", id="no run"),
+        pytest.param(
+            records(None), RULES, Verdict.ACKNOWLEDGE, "closed long ago", id="no record"
+        ),
         pytest.param(
             records(replace(QUEUED, claim_id=ClaimId("claim-2"))),
             RERUN,
-            Verdict.SETTLE,
+            Verdict.ACKNOWLEDGE,
             "newer claim",
             id="claimed anew",
         ),
         pytest.param(
             records(replace(FAILED, state=JobState.SUCCEEDED), "SUCCEEDED"),
             RERUN,
-            Verdict.SETTLE,
+            Verdict.ACKNOWLEDGE,
             "SUCCEEDED",
             id="succeeded meanwhile",
         ),
         pytest.param(
-            records(DIED, "CANCELLED"), RERUN, Verdict.SETTLE, "CANCELLED", id="cancelled"
+            records(DIED, "CANCELLED"), RERUN, Verdict.ACKNOWLEDGE, "CANCELLED", id="cancelled"
         ),
         pytest.param(
             records(FAILED, "FAILED"), RULES, Verdict.KEEP, "RATE_LIMITED.*--rerun", id="failed"

@@ -8,9 +8,9 @@ import pytest
 
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.embedded.queue import KeptMessages
-from infra.ops.dead_letter import DeadLetter, ReplayRules, Verdict
-from infra.ops.dead_letter_box import BoxUnavailable, pulled
-from infra.ops.dead_letter_replay import Replay, Replayed
+from infra.ops.dead_letters.box import BoxUnavailable, pulled
+from infra.ops.dead_letters.letter import DeadLetter, ReplayRules, Verdict
+from infra.ops.dead_letters.replay import Replay, Replayed
 from shared.adapters.clock import SystemClock
 from shared.domain.documents import Create, DocumentRef, Version, Write
 from shared.domain.finalize import ending_writes, exhausted
@@ -19,7 +19,7 @@ from shared.domain.job_documents import create_job, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord, JobState
 from shared.domain.messages import JobMessage, OutgoingMessage
 from shared.ports import QueueUnavailable, StoreUnavailable
-from tests.kept_letters import KeptLetters
+from tests.support.kept_letters import KeptLetters
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 RULES = ReplayRules(rerun=False, call_budget=5, wake_after=timedelta(seconds=120))
@@ -143,7 +143,7 @@ async def test_each_job_is_published_once_and_all_its_letters_go() -> None:
 
     results = await site.run()
 
-    assert verdicts(results) == [Verdict.REPLAY, Verdict.SETTLE] * 3
+    assert verdicts(results) == [Verdict.REPLAY, Verdict.ACKNOWLEDGE] * 3
     assert site.published == ["0-0", "1-0", "2-0"]
     assert site.box.letters == []
     for run_id in runs:
@@ -159,7 +159,7 @@ async def test_a_preview_changes_nothing() -> None:
 
     results = await site.replay().preview(site.box.letters)
 
-    assert verdicts(results) == [Verdict.REPLAY, Verdict.SETTLE]
+    assert verdicts(results) == [Verdict.REPLAY, Verdict.ACKNOWLEDGE]
     assert await site.job(run_id) == before
     assert site.jobs.messages == []
     assert len(site.box.letters) == 2

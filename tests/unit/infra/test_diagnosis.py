@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from infra.ops.advice import advice_for, all_advice
-from infra.ops.diagnosis import GRACE, Level, StepFacts, diagnose
+from infra.ops.runs.advice import advice_for, all_advice
+from infra.ops.runs.diagnosis import GRACE, Level, StepFacts, diagnose
 from shared.domain.errors import ErrorCode
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -47,6 +47,11 @@ LEASED = replace(QUEUED, job_state="RUNNING", attempt=2, lease_expires_at=NOW + 
         (replace(QUEUED, wake_at=NOW - 2 * GRACE), Level.STUCK, "no sweep woke it"),
         (replace(QUEUED, job_state=None), Level.STUCK, "no job record"),
         (replace(QUEUED, job_state="SUCCEEDED"), Level.STUCK, "Its job is SUCCEEDED"),
+        (
+            replace(QUEUED, job_state="FAILED", last_code="RUN_TOO_LARGE"),
+            Level.STUCK,
+            "no room to say so",
+        ),
         (LEASED, Level.WAITING, "Attempt 2 is at work"),
         (replace(LEASED, lease_expires_at=NOW - SECOND), Level.WAITING, "executor is gone"),
         (replace(LEASED, lease_expires_at=NOW - 2 * GRACE), Level.STUCK, "executor died"),
@@ -57,7 +62,7 @@ def test_each_state_is_explained(facts: StepFacts, level: Level, said: str) -> N
 
     assert finding.level is level
     assert said in finding.reason
-    # Whoever is told that nothing goes on by itself is told what to do.
+    # An operator who reads that nothing goes on by itself also reads what to do.
     assert bool(finding.remedy) is level.wants_operator
 
 
@@ -70,12 +75,50 @@ def test_a_wait_for_another_attempt_says_until_when_and_after_what() -> None:
     assert diagnose(waiting, NOW + SECOND).reason == reason
 
 
+def test_a_call_under_way_names_its_model_since_when_and_when_it_is_cut_off() -> None:
+    unbounded = replace(LEASED, asked_model="gemini-x", asked_since=NOW - 16 * SECOND)
+    asking = replace(unbounded, cut_off_at=NOW + 75 * SECOND)
+
+    reason = diagnose(asking, NOW).reason
+    assert "Asking gemini-x since 08:59:44 UTC, cut off at 09:01:15 UTC." in reason
+    # Of a record that does not say it, no moment is made up.
+    assert diagnose(unbounded, NOW).reason.endswith("Asking gemini-x since 08:59:44 UTC.")
+    assert diagnose(asking, NOW + timedelta(milliseconds=1)).reason == reason
+
+
+def test_an_answer_in_the_background_is_waited_for_by_name() -> None:
+    asking = replace(LEASED, asked_model="m", asked_since=NOW, waits_for_answer=True)
+    given_back = replace(QUEUED, waits_for_answer=True, not_before=NOW + 30 * SECOND, attempt=1)
+
+    assert "Waits for m, asked in the background at 09:00:00" in diagnose(asking, NOW).reason
+    said = "Waits for an answer in the background, to be looked for at 09:00:30 UTC."
+    assert diagnose(given_back, NOW).reason == said
+
+
+def test_a_wait_for_the_provider_says_slot_place_and_patience() -> None:
+    waiting = replace(
+        QUEUED,
+        not_before=NOW + 300 * SECOND,
+        patience_until=NOW + 3_600 * SECOND,
+        before_in_queue=37,
+        last_code="RATE_LIMITED",
+    )
+
+    finding = diagnose(waiting, NOW)
+    assert finding.level is Level.WAITING
+    assert finding.reason == (
+        "Waits for the provider's quota: slot at 09:05:00 UTC, 37 before it,"
+        " patience until 2026-01-05 10:00:00 UTC."
+    )
+    assert diagnose(waiting, NOW + 7_200 * SECOND).level is Level.STUCK
+
+
 def test_a_failure_is_explained_by_the_error_trees_own_words() -> None:
     failed = replace(READY, status="FAILED", error_code="RATE_LIMITED")
     finding = diagnose(failed, NOW)
 
     assert finding.level is Level.FAILED
-    assert finding.reason == "Gemini's quota is used up."
+    assert finding.reason.startswith("Gemini's quota was used up")
     assert finding.remedy.startswith("Raise the quota")
 
 

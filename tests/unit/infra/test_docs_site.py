@@ -15,7 +15,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "docs/how-to").mkdir(parents=True)
     (root / "shared").mkdir()
     (root / "shared/rule.py").write_text("RULE = 1\n")
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in site._BESIDE:
         (root / name).write_text(f"# {name}\n\nsee [the docs](docs/index.md)\n")
     (root / "docs/index.md").write_text("# Home\n")
     monkeypatch.setattr(site, "REPOSITORY", root)

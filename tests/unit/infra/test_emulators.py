@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.emulators import (
+from infra.local.emulators.finding import (
     Found,
     JarCommand,
     Missing,

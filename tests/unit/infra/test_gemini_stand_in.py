@@ -1,5 +1,6 @@
 """The Gemini stand-in: what it refuses, what it counts, and its faults on demand."""
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,8 @@ import pytest_asyncio
 
 from infra.local.gemini import create_app
 from infra.local.gemini.faults import FaultKind, FaultRule, Faults, fault_rules
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
+from tests.support.images import picture
 
 MODEL = "gemini-3.5-flash"
 PATH = f"/v1beta/models/{MODEL}:generateContent"
@@ -66,7 +68,8 @@ async def test_equal_requests_get_equal_answers(client: httpx2.AsyncClient) -> N
 
 
 async def test_both_spellings_and_both_alphabets_are_read(client: httpx2.AsyncClient) -> None:
-    image = {"inline_data": {"mime_type": "image/jpeg", "data": "_9j_-w=="}}
+    data = base64.urlsafe_b64encode(picture("JPEG") + b"\xff\xfb\xff" * 3).decode()
+    image = {"inline_data": {"mime_type": "image/jpeg", "data": data}}
     asked = body()
     asked["contents"][0]["parts"] += [image]
     asked["generation_config"] = asked.pop("generationConfig")

@@ -6,8 +6,8 @@ import pytest
 
 from infra.local.gemini import create_app
 from infra.local.gemini.faults import FaultKind, FaultRule
-from infra.local.serve import serve
-from infra.ops.model_faults import FaultsRefused, play_faults
+from infra.local.serving.asgi import serve
+from infra.ops.local.faults import FaultsRefused, play_faults
 
 
 async def test_the_faults_in_a_file_are_put_in_force(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from infra.local.embedded.documents import EmbeddedDocuments
-from infra.ops.operator_acts import ActRefused, perform
-from infra.ops.run_reading import NotFound
-from shared.domain.attempts import MAX_ACTS_KEPT, OperatorAct
+from infra.ops.runs.reading import NotFound
+from infra.ops.steps.acts import ActRefused, Note, perform
+from shared.domain.attempts import MAX_ACTS_KEPT, MAX_CLAIMS_KEPT, OperatorAct
 from shared.domain.documents import Create, DocumentRef, Snapshot, Update, Version, Write
 from shared.domain.identifiers import ClaimId, RunId, StepId
-from shared.domain.job_documents import create_job, job_ref, parse_job_record
+from shared.domain.job_documents import create_job, job_document, job_ref, parse_job_record
 from shared.domain.jobs import JobRecord, JobState, LastError, Lease
 from shared.domain.steps import OperatorMove, StepStatus
 from shared.ports import StoreUnavailable
@@ -227,3 +227,84 @@ async def test_an_act_gives_up_on_a_run_that_never_rests() -> None:
 
     with pytest.raises(ActRefused, match="changed during each"):
         await perform(OperatorMove.CANCEL, documents, RUN_REF, STEP, ACT)
+
+
+def by(author: str, claim: str = "claim-1") -> OperatorAct:
+    return replace(ACT, by=author, via="test", claim_id=ClaimId(claim))
+
+
+async def test_of_two_operators_one_acts_and_the_other_is_told_who_and_when() -> None:
+    documents = await site(StepStatus.FAILED, FAILED, **ENDED)
+    rerun = OperatorMove.RERUN
+    await perform(rerun, documents, RUN_REF, STEP, replace(by("ann"), act="rerun"))
+
+    with pytest.raises(ActRefused, match=r"ann did a rerun at 2026-01-05T09:00:00\.000Z"):
+        await perform(rerun, documents, RUN_REF, STEP, replace(by("ben"), act="rerun"))
+
+    _, job = await records(documents)
+    assert [act.by for act in job.operator_acts] == ["ann"]
+
+
+async def test_an_act_on_a_step_that_was_claimed_again_since_its_author_looked_is_refused() -> (
+    None
+):
+    first = replace(by("ann"), act="rerun")
+    again = replace(FAILED, claim_id=ClaimId("claim-2"), operator_acts=(first,))
+    documents = await site(StepStatus.FAILED, again, **ENDED)
+
+    with pytest.raises(ActRefused, match=r"claimed again at .+\(ann did a rerun at .+look at"):
+        await perform(OperatorMove.RERUN, documents, RUN_REF, STEP, by("ben"))
+
+    step, job = await records(documents)
+    assert (step["status"], job) == ("FAILED", again)
+
+
+async def test_an_acknowledged_failure_stays_as_it_is_until_the_step_is_claimed_again() -> None:
+    documents = await site(StepStatus.FAILED, FAILED, **ENDED)
+
+    await perform(Note.ACKNOWLEDGE, documents, RUN_REF, STEP, by("ann"))
+
+    step, job = await records(documents)
+    assert (step["status"], job.acknowledged) == ("FAILED", True)
+    assert [act.by for act in job.operator_acts] == ["ann"]
+    again = job.claimed_again(claim_id=ClaimId("claim-2"), event_id="e", now=NOW, wake_at=NOW)
+    assert not again.acknowledged
+    assert again.operator_acts == job.operator_acts
+
+
+async def test_only_a_failure_is_acknowledged() -> None:
+    documents = await site(StepStatus.RUNNING, RUNNING)
+
+    with pytest.raises(ActRefused, match="only a FAILED step"):
+        await perform(Note.ACKNOWLEDGE, documents, RUN_REF, STEP, by("ann"))
+
+
+def test_every_former_claim_keeps_its_attempts_and_what_they_cost() -> None:
+    record = RUNNING.take_lease(owner="x", now=NOW, lease_for=timedelta(minutes=1))
+    claims = [("claim-2", 0.5), ("claim-3", None)]
+    for claim, cost in claims:
+        record = record.claimed_again(
+            claim_id=ClaimId(claim), event_id="e", now=NOW, wake_at=NOW, cost_usd=cost
+        )
+
+    first, second = parse_job_record(job_document(record)).former_claims
+    assert (first.claim_id, first.cost_usd, len(first.attempts)) == ("claim-1", 0.5, 1)
+    assert (second.claim_id, second.cost_usd, second.attempts) == ("claim-2", None, ())
+    for number in range(20):
+        record = record.claimed_again(
+            claim_id=ClaimId(str(number)), event_id="e", now=NOW, wake_at=NOW
+        )
+    assert len(record.former_claims) == MAX_CLAIMS_KEPT
+
+
+async def test_a_rerun_in_a_run_that_breaks_the_contract_says_what_is_broken() -> None:
+    documents = EmbeddedDocuments()
+    ref = DocumentRef("flow_runs", "my_first_run")
+    data = {
+        "status": "RUNNING",
+        "steps": {STEP: {"stepType": "LLM_REPORT", "status": "FAILED"}},
+    }
+    await documents.commit([Create(ref=ref, data=data)], timeout_seconds=TIMEOUT)
+
+    with pytest.raises(ActRefused, match="the run's id breaks the contract"):
+        await perform(OperatorMove.RERUN, documents, ref, STEP, ACT)

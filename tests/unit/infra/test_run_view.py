@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.ops.diagnosis import Level
-from infra.ops.run_view import run_view
+from infra.ops.runs.diagnosis import Level
+from infra.ops.runs.view import run_view
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 RUN_ID = "20260105-090000_BTCUSD_demo"
@@ -35,6 +35,17 @@ def test_a_circle_of_dependencies_is_shown_all_the_same() -> None:
     assert [step.step_id for step in view.steps] == ["a", "b"]
 
 
+CALL_UNDER_WAY = {
+    "number": 2,
+    "purpose": "report",
+    "startedAt": NOW - timedelta(seconds=4),
+    "cutOffAt": NOW + timedelta(seconds=75),
+    "modelName": "gemini-x",
+    "serviceTier": "flex",
+    "costUsd": 0.0042,
+}
+
+
 def test_attempts_and_calls_of_the_job_record_are_shown_with_their_times() -> None:
     job = {
         "state": "RUNNING",
@@ -49,7 +60,11 @@ def test_attempts_and_calls_of_the_job_record_are_shown_with_their_times() -> No
                 "code": "RATE_LIMITED",
                 "calls": [{"number": 1, "purpose": "report", "code": "RATE_LIMITED"}],
             },
-            {"number": 2, "startedAt": NOW - timedelta(seconds=5)},
+            {
+                "number": 2,
+                "startedAt": NOW - timedelta(seconds=5),
+                "calls": [CALL_UNDER_WAY],
+            },
         ],
     }
     [shown] = run_view(RUN_ID, run(a=step("RUNNING")), {"a": job}, NOW).steps
@@ -58,8 +73,13 @@ def test_attempts_and_calls_of_the_job_record_are_shown_with_their_times() -> No
     first, second = shown.job.as_json()["attempts"]
     assert (first["code"], first["endedAt"]) == ("RATE_LIMITED", "2026-01-05T08:59:50.000Z")
     assert [call["code"] for call in first["calls"]] == ["RATE_LIMITED"]
-    assert (second["endedAt"], second["calls"]) == (None, [])
-    assert shown.finding.reason.startswith("Attempt 2 is at work.")
+    assert second["endedAt"] is None
+    [asking] = second["calls"]
+    assert (asking["tier"], asking["costUsd"]) == ("flex", 0.0042)
+    assert asking["cutOffAt"] == "2026-01-05T09:01:15.000Z"
+    assert shown.finding.reason == (
+        "Attempt 2 is at work. Asking gemini-x since 08:59:56 UTC, cut off at 09:01:15 UTC."
+    )
 
 
 def test_the_worst_finding_of_a_run_is_the_one_to_look_at_first() -> None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.local.serve import serve
+from infra.local.serving.asgi import serve
 
 
 async def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_beginning() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from executor.output_schema import output_schema
-from infra.ops.smoke_plan import STEP, SmokePlan, ended, plan_smoke, problems
+from executor.contract.profile import parse_profile
+from executor.contract.registry import parse_prompt, parse_schema_document
+from executor.contract.report_inputs import parse_report_inputs
+from executor.validation.report_schema import output_schema
+from infra.ops.smoke.plan import STEP, SmokePlan, ended, plan_smoke, problems
 from shared.domain.flow_run import parse_flow_run
 from shared.domain.identifiers import SchemaId
-from shared.domain.profile import parse_profile
-from shared.domain.registry import parse_prompt, parse_schema_document
-from shared.domain.report_inputs import parse_report_inputs
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 

@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from infra.local.demo import StepResult
-from infra.ops.local_commands import demo_table
-from infra.ops.run_view import run_view
-from infra.ops.runs_commands import runs_table
-from infra.ops.step_logs import local_entries, show_entries
+from infra.ops.cli.terminal import print_json, print_line, say
+from infra.ops.local.commands import demo_table
+from infra.ops.runs.commands import runs_table
+from infra.ops.runs.view import run_view
+from infra.ops.steps.logs import local_entries, show_entries
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 IDS = ("20260105-090000_EURUSD_demo", "20260105-090000_EURUSD_bad")
@@ -36,10 +37,15 @@ def test_no_run_id_is_cut_where_an_ordinary_terminal_has_room_for_it() -> None:
 
 
 def test_a_narrow_terminal_folds_an_id_and_leaves_none_of_it_out() -> None:
-    column = [line[2:8] for line in listed(width=40).splitlines()[4:]]
+    column = [line[2:13] for line in listed(width=40).splitlines()[3:]]
     read = "".join("".join(column).split())
 
     assert all(run_id in read for run_id in IDS)
+
+
+@pytest.mark.parametrize("width", [40, 60, 72])
+def test_the_status_is_the_last_thing_that_a_narrow_terminal_cuts(width: int) -> None:
+    assert listed(width).count("RUNNING") == len(IDS)
 
 
 @pytest.mark.parametrize("width", [100, 140, 1_000])
@@ -93,3 +99,27 @@ def test_what_cloud_logging_alone_reads_is_in_the_json_and_in_no_line(
 
     assert "googleapis" not in line
     assert "logging.googleapis.com/spanId" in capsys.readouterr().out
+
+
+ATTACK = "\x1b]0;title\x07 \u009b2J \x9d \x7f ok\n\ttabbed"
+
+
+@pytest.mark.parametrize("control", ["\x1b", "\x07", "\u009b", "\u009d", "\x7f"])
+def test_nothing_that_is_printed_can_move_a_terminal(
+    control: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(ATTACK)
+    say(ATTACK, err=True)
+    print_line([ATTACK, ATTACK])
+    print_json({ATTACK: [ATTACK]})
+    show_entries([{"event": ATTACK, "message": ATTACK}], as_json=False)
+    show_entries([{"event": ATTACK, "message": ATTACK}], as_json=True)
+
+    printed = capsys.readouterr()
+    assert control not in printed.out + printed.err
+
+
+def test_json_says_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": ATTACK})
+
+    assert json.loads(capsys.readouterr().out) == {"a": ATTACK}

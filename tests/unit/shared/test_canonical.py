@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from shared.domain.artifacts import (
+from executor.contract.artifacts import (
     MAX_OBJECT_NAME_BYTES,
     GcsUri,
     artifact_uri,
     normalize_prefix,
     parse_gcs_uri,
 )
-from shared.domain.canonical import canonical_hash, canonical_json
+from executor.contract.canonical import canonical_hash, canonical_json
 from shared.domain.identifiers import RunId, StepId, Timeframe
 
 RUN = RunId("20260105-090000_BTCUSDT_abc")

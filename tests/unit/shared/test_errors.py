@@ -11,7 +11,9 @@ from shared.domain.errors import (
     MAX_MESSAGE_CHARS,
     ErrorCode,
     FlowRunError,
+    GcsWriteRefused,
     GeminiAccessDenied,
+    GeminiCallEnded,
     InvalidStepInputs,
     RetryableError,
     StepError,
@@ -47,8 +49,10 @@ def test_every_code_has_a_class() -> None:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_each_class_is_retryable_as_the_contract_says(kind: type[WorkerError]) -> None:
-    # A refused key has the code of a failed call, and no call of ours can mend it.
-    expected = kind.code in RETRYABLE and kind is not GeminiAccessDenied
+    # A refused key or bucket has the code of a failed call or write, and no try can mend it;
+    # a call that was billed without an answer would be billed again.
+    final = {GeminiAccessDenied, GeminiCallEnded, GcsWriteRefused}
+    expected = kind.code in RETRYABLE and kind not in final
 
     assert kind("x").retryable is issubclass(kind, RetryableError) is expected
 

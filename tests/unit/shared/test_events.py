@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from shared.events import (
+from shared.log import (
     MAX_ARRAY_ITEMS,
     MAX_DEPTH,
     MAX_STRING_CHARS,
-    Event,
     EventLogger,
+    LogEvent,
     Severity,
 )
 
@@ -61,7 +61,7 @@ class _Nine:
 def logged(*, bound: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     stream = io.StringIO()
     log = EventLogger(component="executor", env="test", clock=_Nine(), stream=stream)
-    log.bind(**(bound or {})).info(Event.JOB_RECEIVED, "a message", **fields)
+    log.bind(**(bound or {})).info(LogEvent.JOB_RECEIVED, "a message", **fields)
     [line] = stream.getvalue().splitlines()
     entry: dict[str, Any] = json.loads(line)
     return entry
@@ -123,7 +123,7 @@ def test_a_long_message_is_refused_too() -> None:
     stream = io.StringIO()
     log = EventLogger(component="c", env="e", clock=_Nine(), stream=stream)
 
-    log.error(Event.STEP_FAILED, CANARY * MAX_STRING_CHARS)
+    log.error(LogEvent.STEP_FAILED, CANARY * MAX_STRING_CHARS)
 
     assert json.loads(stream.getvalue())["path"] == "message"
     assert CANARY not in stream.getvalue()
@@ -201,7 +201,7 @@ def test_every_entry_is_one_line_of_strict_json(value: Any) -> None:
     stream = io.StringIO()
     log = EventLogger(component="c", env="e", clock=_Nine(), stream=stream)
 
-    log.info(Event.JOB_RECEIVED, value=value)
+    log.info(LogEvent.JOB_RECEIVED, value=value)
 
     [line] = stream.getvalue().splitlines()
     assert line.isascii()
@@ -232,8 +232,38 @@ def test_what_is_below_the_threshold_is_not_written(threshold: Severity) -> None
     log = EventLogger(component="c", env="e", clock=_Nine(), stream=stream, threshold=threshold)
 
     for write in (log.debug, log.info, log.warning, log.error):
-        write(Event.JOB_RECEIVED)
+        write(LogEvent.JOB_RECEIVED)
 
     written = [json.loads(line)["severity"] for line in stream.getvalue().splitlines()]
     order = list(Severity)
     assert written == order[order.index(threshold) :]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [OSError(28, "No space left on device"), BrokenPipeError(), ValueError("closed file")],
+    ids=["full disk", "nobody reads", "closed"],
+)
+@pytest.mark.parametrize("part", ["write", "flush"])
+def test_a_line_that_cannot_be_written_costs_the_line_and_nothing_else(
+    trouble: Exception, part: str
+) -> None:
+    class Troubled(io.StringIO):
+        def write(self, text: str, /) -> int:
+            if part == "write":
+                raise trouble
+            return super().write(text)
+
+        def flush(self) -> None:
+            raise trouble
+
+    log = EventLogger(
+        component="executor",
+        env="test",
+        clock=_Nine(),
+        threshold=Severity.DEBUG,
+        stream=Troubled(),
+    )
+
+    log.error(LogEvent.STEP_FAILED, "an entry")
+    log.bind(runId="r").info(LogEvent.STEP_COMPLETED)

@@ -8,7 +8,7 @@ from shared.domain.errors import ErrorCode, FlowRunInvalid
 from shared.domain.flow_run import FlowRun, RunStatus, Step, parse_flow_run, step_field
 from shared.domain.identifiers import StepId
 from shared.domain.steps import StepStatus
-from shared.events import offending_path
+from shared.log import offending_path
 
 RUN_ID = "20260105-090000_BTCUSDT_abc"
 MISSING: Any = object()

@@ -1,13 +1,17 @@
 """The identifiers of the contract, at their edges."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.domain.identifiers import (
     MAX_REGISTRY_ID_CHARS,
+    MAX_RUN_ID_BYTES,
     MAX_STEP_ID_BYTES,
     PromptId,
     RunId,
     StepId,
+    is_model_name,
     is_prompt_id,
     is_run_id,
     is_schema_id,
@@ -76,6 +80,20 @@ def test_a_step_ids_length_is_measured_in_bytes() -> None:
     assert not is_step_id("é" * (MAX_STEP_ID_BYTES // 2) + "e")
 
 
+def test_the_longest_ids_together_still_name_a_job_record_and_fit_an_attribute() -> None:
+    """What does not fit is no id: else the claim of every step beside it were refused."""
+    start = "20260105-090000_"
+    longest = f"{start}{'A' * (MAX_RUN_ID_BYTES - len(start) - 4)}_abc"
+    step = "é" * (MAX_STEP_ID_BYTES // 2)
+
+    assert is_run_id(longest)
+    assert is_step_id(step)
+    assert len(job_id(longest, step).encode()) == 1_500
+    assert max(len(longest), len(step.encode())) <= 1_024
+    assert not is_run_id(longest.replace("_abc", "A_abc"))
+    assert not is_run_id(f"{start}{'A' * 1_200}_abc")
+
+
 @pytest.mark.parametrize("text", ["1M", "1w", "1d", "4h", "15m"])
 def test_the_contracts_timeframes_are_accepted(text: str) -> None:
     assert is_timeframe(text)
@@ -116,6 +134,40 @@ def test_registry_ids_of_the_contract_are_accepted(tail: str) -> None:
 )
 def test_anything_else_is_no_prompt_id(value: object) -> None:
     assert not is_prompt_id(value)
+
+
+@pytest.mark.parametrize("text", ["m", "gemini-3.5-flash", "0_x", "a" * 128])
+def test_a_name_of_a_model_is_accepted(text: str) -> None:
+    assert is_model_name(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 7, "", "-a", "a b", "a/b", "a\n", "a\nb", "\na", "a\r", "a\u2028", "ü", "a" * 129],
+)
+def test_what_is_more_than_one_short_word_names_no_model(value: object) -> None:
+    assert not is_model_name(value)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "sound"),
+    [
+        (is_run_id, RUN),
+        (is_step_id, "1d:report"),
+        (is_timeframe, "1d"),
+        (is_prompt_id, "llm_prompt_1d_report_v1_0"),
+        (is_schema_id, "llm_schema_1d_report_v1_0"),
+        (is_model_name, "gemini-3.5-flash"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x85", "\u2028", "\u2029"])
+def test_no_identifier_has_a_line_break_at_its_end_or_within(
+    accepts: Callable[[object], bool], sound: str, end: str
+) -> None:
+    assert accepts(sound)
+    assert not accepts(sound + end)
+    assert not accepts(end + sound)
+    assert not accepts(sound + end + sound)
 
 
 def test_the_major_version_is_read_from_the_end_of_the_id() -> None:

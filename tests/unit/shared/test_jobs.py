@@ -183,7 +183,8 @@ def test_a_background_call_is_known_until_another_is_booked_or_it_is_settled() -
 
 
 def test_waiting_for_an_answer_counts_as_no_attempt() -> None:
-    job = leased().book_llm_call().begin_in_background(CALL)
+    begun = ModelCall(number=1, purpose=CallPurpose.REPORT, started_at=NOW)
+    job = leased().book_llm_call().note_call(begun).begin_in_background(CALL)
 
     waiting = job.wait_for_answer(now=NOW + MINUTE, not_before=NOW + 2 * MINUTE)
 
@@ -191,6 +192,19 @@ def test_waiting_for_an_answer_counts_as_no_attempt() -> None:
     assert (waiting.llm_calls, waiting.call_open, waiting.interaction) == (1, True, CALL)
     assert waiting.wake_at == waiting.not_before == NOW + 2 * MINUTE
     assert waiting.history[0].ended_at == NOW + MINUTE
+
+
+def test_looks_in_vain_leave_no_trace_in_the_history() -> None:
+    """Many of them would drive the call that is waited for out of it."""
+    begun = ModelCall(number=1, purpose=CallPurpose.REPORT, started_at=NOW)
+    first = leased().note_call(begun).wait_for_answer(now=NOW, not_before=NOW)
+    job = first
+    for _ in range(50):
+        job = job.take_lease(owner="o2", now=NOW, lease_for=MINUTE)
+        job = job.note_call(begun).wait_for_answer(now=NOW, not_before=NOW)
+
+    assert job.history == first.history
+    assert job.attempt == 0
 
 
 def test_a_call_that_two_attempts_know_is_remembered_once() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from executor.contract.profile import ThinkingLevel, parse_profile
 from shared.domain.errors import ErrorCode, LlmProfileInvalid
-from shared.domain.profile import ThinkingLevel, parse_profile
 
 STRUCTURED = {"schemaId": "llm_schema_1m_report_v1_0", "kind": "LLM_REPORT_OUTPUT"}
 LEAST = {"modelName": "gemini-a", "structuredOutput": STRUCTURED}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.ports import free_port
+from infra.local.serving.free_ports import free_port
 from shared.adapters.tracing import TracedDocuments, TracedQueue, Tracing, trace_context
 from shared.domain.documents import DocumentRef
 from shared.domain.messages import OutgoingMessage

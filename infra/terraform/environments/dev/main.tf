@@ -13,13 +13,31 @@ module "worker" {
   }
 
   # Enough to try everything, and too little to spend much by mistake.
-  executor                 = { max_instances = 2, concurrency = 4 }
-  max_parallel_model_calls = 8
-  sweep_schedule           = "*/5 * * * *"
+  executor                 = merge({ max_instances = 2, concurrency = 4 }, var.executor)
+  max_parallel_model_calls = var.max_parallel_model_calls
+  sweep_schedule           = var.sweep_schedule
 
-  alerts = {
+  alerts = merge({
     emails          = var.alert_emails
     runbooks_url    = var.runbooks_url
     tokens_per_hour = 500000
-  }
+  }, var.alerts)
+
+  # What this environment decides nothing about.
+  database         = var.database
+  cost             = var.cost
+  deadlines        = var.deadlines
+  attempts         = var.attempts
+  artifacts        = var.artifacts
+  logs             = var.logs
+  network          = var.network
+  people           = var.people
+  waits            = var.waits
+  budget           = var.budget
+  encryption_key   = var.encryption_key
+  scheduler_region = var.scheduler_region
+  tracing          = var.tracing
+  notify           = var.notify
+  settings         = var.settings
+  labels           = var.labels
 }

@@ -1,107 +1,33 @@
-# One alert policy per thing that somebody must do something about. Each has a runbook of its name in
-# docs/how-to/runbooks, which the notification links to.
+# One alert policy for each rule of alerts.yaml. Each has a runbook in docs/how-to/runbooks, which the notification
+# links to. They stand on names alone and wait for nothing: an apply that fails half-way is watched all the same.
 
 locals {
-  # Name -> what is measured, above which value it is wrong, and for how long it must be.
-  thresholds = {
-    dead-letters = {
-      severity  = "ERROR"
-      title     = "A message waits in the dead-letter subscription"
-      filter    = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${google_pubsub_subscription.dead_letters.name}\""
-      aligner   = "ALIGN_MAX"
-      reducer   = "REDUCE_SUM"
-      period    = "300s"
-      duration  = "0s"
-      threshold = 0
-    }
-    queue-age = {
-      severity  = "ERROR"
-      title     = "Jobs wait too long for an executor"
-      filter    = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${google_pubsub_subscription.jobs_push.name}\""
-      aligner   = "ALIGN_MAX"
-      reducer   = "REDUCE_MAX"
-      period    = "60s"
-      duration  = "300s"
-      threshold = var.alerts.queue_age_seconds
-    }
-    model-latency = {
-      severity  = "WARNING"
-      title     = "One model call in twenty takes too long"
-      filter    = local.series["llm_model_latency"]
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_PERCENTILE_95"
-      period    = "900s"
-      duration  = "900s"
-      threshold = var.alerts.model_latency_seconds * 1000
-    }
-    rate-limited = {
-      severity  = "WARNING"
-      title     = "The model provider limits the rate"
-      filter    = "${local.series["llm_calls"]} AND metric.labels.code=\"RATE_LIMITED\""
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = var.alerts.rate_limits_per_hour
-    }
-    invalid-outputs = {
-      severity  = "WARNING"
-      title     = "The model often answers with what is no valid report"
-      filter    = local.series["llm_outputs_invalid"]
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = var.alerts.invalid_outputs_per_hour
-    }
-    lease-takeovers = {
-      severity  = "WARNING"
-      title     = "Executors often fail or die at work"
-      filter    = local.series["llm_lease_takeovers"]
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = var.alerts.lease_takeovers_per_hour
-    }
-    models-retiring = {
-      severity  = "WARNING"
-      title     = "Steps use a model that retires soon"
-      filter    = local.series["llm_models_retiring"]
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = 0
-    }
-    log-entries-rejected = {
-      severity  = "WARNING"
-      title     = "The worker tried to log what may not be logged"
-      filter    = local.series["llm_log_entries_rejected"]
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = 0
-    }
-    function-errors = {
-      severity = "ERROR"
-      title    = "Dispatcher or sweep often answer with an error"
-      filter = join(" AND ", [
-        "metric.type=\"run.googleapis.com/request_count\"",
-        "resource.type=\"cloud_run_revision\"",
-        "resource.labels.service_name=one_of(\"${google_cloudfunctions2_function.dispatcher.name}\",\"${google_cloudfunctions2_function.sweep.name}\")",
-        "metric.labels.response_code_class=\"5xx\"",
-      ])
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      period    = "3600s"
-      duration  = "0s"
-      threshold = var.alerts.function_errors_per_hour
-    }
+  alert_rules = {
+    for rule in yamldecode(templatefile("${path.module}/alerts.yaml", {
+      dispatcher                = local.functions.dispatcher
+      sweep                     = local.functions.sweep
+      dead_letters_subscription = local.subscriptions.dead_letters
+      jobs_subscription         = local.subscriptions.jobs_push
+      worker_faults             = join("|", local.worker_faults)
+      # The share of steps that may fail, without the noise of binary fractions.
+      error_budget             = format("%.6g", 1 - var.alerts.steps_succeeding)
+      queue_age_seconds        = var.alerts.queue_age_seconds
+      model_latency_ms         = var.alerts.model_latency_seconds * 1000
+      tokens_per_hour          = var.alerts.tokens_per_hour
+      lease_takeovers_per_hour = var.alerts.lease_takeovers_per_hour
+      rate_limits_per_hour     = var.alerts.rate_limits_per_hour
+      invalid_outputs_per_hour = var.alerts.invalid_outputs_per_hour
+      rejected_hooks_per_hour  = var.alerts.rejected_hooks_per_hour
+      function_errors_per_hour = var.alerts.function_errors_per_hour
+    })).groups[0].rules : rule.alert => rule
   }
 
-  alert_channels = [for channel in google_monitoring_notification_channel.email : channel.name]
+  email_channels = [for channel in google_monitoring_notification_channel.email : channel.name]
+  alert_channels = concat(
+    local.email_channels,
+    [for channel in google_monitoring_notification_channel.other : channel.name],
+    sort(var.alerts.existing_channels),
+  )
 }
 
 resource "google_monitoring_notification_channel" "email" {
@@ -112,100 +38,66 @@ resource "google_monitoring_notification_channel" "email" {
   type         = "email"
   labels       = { email_address = each.key }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services]
 }
 
-resource "google_monitoring_alert_policy" "threshold" {
-  for_each = local.thresholds
+# A type whose labels hold a secret (Slack, PagerDuty) is made by hand and named in existing_channels: a secret in a
+# variable would be in the state.
+resource "google_monitoring_notification_channel" "other" {
+  for_each = var.alerts.channels
+
+  project      = var.project_id
+  display_name = "LLM worker: ${each.key}"
+  type         = each.value.type
+  labels       = each.value.labels
+
+  depends_on = [time_sleep.services]
+}
+
+resource "google_monitoring_alert_policy" "alert" {
+  for_each = local.alert_rules
 
   project               = var.project_id
-  display_name          = "LLM worker (${var.environment}): ${each.value.title}"
+  display_name          = "LLM worker (${var.environment}): ${each.value.annotations.summary}"
   combiner              = "OR"
-  severity              = each.value.severity
+  severity              = upper(each.value.labels.severity)
   notification_channels = local.alert_channels
   user_labels           = local.labels
 
   conditions {
-    display_name = each.value.title
-    condition_threshold {
-      filter          = each.value.filter
-      comparison      = "COMPARISON_GT"
-      threshold_value = each.value.threshold
-      duration        = each.value.duration
-      aggregations {
-        alignment_period     = each.value.period
-        per_series_aligner   = each.value.aligner
-        cross_series_reducer = each.value.reducer
-      }
-    }
-  }
-
-  documentation {
-    subject = "LLM worker (${var.environment}): ${each.value.title}"
-    content = "What to do: ${var.alerts.runbooks_url}/${each.key}.md"
-    links {
-      display_name = "Runbook"
-      url          = "${var.alerts.runbooks_url}/${each.key}.md"
-    }
-  }
-}
-
-# Silence is the one sign of a sweep that no longer runs, and without it nothing stuck is ever woken.
-resource "google_monitoring_alert_policy" "sweep_silent" {
-  project               = var.project_id
-  display_name          = "LLM worker (${var.environment}): The sweep is silent"
-  combiner              = "OR"
-  severity              = "CRITICAL"
-  notification_channels = local.alert_channels
-  user_labels           = local.labels
-
-  conditions {
-    display_name = "No sweep came to its end"
-    condition_absent {
-      filter   = local.series["llm_sweeps"]
-      duration = "900s"
-      aggregations {
-        alignment_period     = "300s"
-        per_series_aligner   = "ALIGN_DELTA"
-        cross_series_reducer = "REDUCE_SUM"
-      }
-    }
-  }
-
-  documentation {
-    subject = "LLM worker (${var.environment}): The sweep is silent"
-    content = "What to do: ${var.alerts.runbooks_url}/sweep-silent.md"
-    links {
-      display_name = "Runbook"
-      url          = "${var.alerts.runbooks_url}/sweep-silent.md"
-    }
-  }
-}
-
-# A distribution's sum, which only this query language can ask for.
-resource "google_monitoring_alert_policy" "token_spending" {
-  project               = var.project_id
-  display_name          = "LLM worker (${var.environment}): More tokens an hour than were planned"
-  combiner              = "OR"
-  severity              = "WARNING"
-  notification_channels = local.alert_channels
-  user_labels           = local.labels
-
-  conditions {
-    display_name = "Tokens in the last hour"
+    display_name = each.value.annotations.summary
     condition_prometheus_query_language {
-      query               = "sum(increase(${local.sums["llm_total_tokens"]}[1h])) > ${var.alerts.tokens_per_hour}"
-      duration            = "0s"
-      evaluation_interval = "300s"
+      query    = trimspace(each.value.expr)
+      duration = "${try(tonumber(trimsuffix(each.value.for, "m")), 0) * 60}s"
+      # An hour's sum need not be looked at every minute, and looking is billed.
+      evaluation_interval = strcontains(each.value.expr, "[1h]") && each.value.labels.severity == "warning" ? "300s" : "60s"
+      # A log-based metric appears up to ten minutes after it was made.
+      disable_metric_validation = true
+    }
+  }
+
+  alert_strategy {
+    # An incident that stays open hides the next one.
+    auto_close = "1800s"
+
+    # What is critical is told again until somebody ends it.
+    dynamic "notification_channel_strategy" {
+      for_each = each.value.labels.severity == "critical" && length(local.alert_channels) > 0 ? [local.alert_channels] : []
+      content {
+        notification_channel_names = notification_channel_strategy.value
+        renotify_interval          = "${var.alerts.renotify_minutes * 60}s"
+      }
     }
   }
 
   documentation {
-    subject = "LLM worker (${var.environment}): More tokens an hour than were planned"
-    content = "What to do: ${var.alerts.runbooks_url}/token-spending.md"
+    subject = "LLM worker (${var.environment}): ${each.value.annotations.summary}"
+    content = "What to do: ${var.alerts.runbooks_url}/${each.value.annotations.runbook}.md"
     links {
       display_name = "Runbook"
-      url          = "${var.alerts.runbooks_url}/token-spending.md"
+      url          = "${var.alerts.runbooks_url}/${each.value.annotations.runbook}.md"
     }
   }
+
+  depends_on = [time_sleep.services]
 }

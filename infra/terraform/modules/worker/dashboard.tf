@@ -6,6 +6,14 @@ locals {
   p95 = [["ALIGN_DELTA", "REDUCE_PERCENTILE_95"]]
   p50 = [["ALIGN_DELTA", "REDUCE_PERCENTILE_50"]]
 
+  waiting_jobs    = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${local.subscriptions.jobs_push}\""
+  waiting_letters = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=\"${local.subscriptions.dead_letters}\""
+  answered_with_error = join(" AND ", [
+    "metric.type=\"run.googleapis.com/request_count\"",
+    "resource.type=\"cloud_run_revision\"",
+    "resource.labels.service_name=one_of(\"${local.functions.dispatcher}\",\"${local.functions.sweep}\")",
+    "metric.labels.response_code_class=\"5xx\"",
+  ])
   failed_steps = "${local.series["llm_steps"]} AND metric.labels.outcome=\"step_failed\""
 
   charts = [
@@ -14,8 +22,8 @@ locals {
     { title = "Model latency, p50 and p95", unit = "ms", lines = concat(local.p50, local.p95), by = ["metric.label.model"], filter = local.series["llm_model_latency"] },
     { title = "Input tokens of a call, p95", unit = "tokens", lines = local.p95, by = ["metric.label.model"], filter = local.series["llm_prompt_tokens"] },
     { title = "Output tokens of a call, p95", unit = "tokens", lines = local.p95, by = ["metric.label.model"], filter = local.series["llm_output_tokens"] },
-    { title = "Age of the oldest waiting job", unit = "s", lines = [["ALIGN_MAX", "REDUCE_MAX"]], by = [], filter = local.thresholds["queue-age"].filter },
-    { title = "Dead letters waiting", unit = "messages", lines = [["ALIGN_MAX", "REDUCE_SUM"]], by = [], filter = local.thresholds["dead-letters"].filter },
+    { title = "Age of the oldest waiting job", unit = "s", lines = [["ALIGN_MAX", "REDUCE_MAX"]], by = [], filter = local.waiting_jobs },
+    { title = "Dead letters waiting", unit = "messages", lines = [["ALIGN_MAX", "REDUCE_SUM"]], by = [], filter = local.waiting_letters },
     { title = "Dead letters replayed", unit = "messages", lines = local.sum, by = [], filter = local.series["llm_dead_letters_replayed"] },
     { title = "Messages rejected, by reason", unit = "messages", lines = local.sum, by = ["metric.label.reason"], filter = local.series["llm_messages_rejected"] },
     { title = "Model calls, by error code", unit = "calls", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_calls"] },
@@ -25,8 +33,10 @@ locals {
     { title = "Sweeps, by completeness", unit = "sweeps", lines = local.sum, by = ["metric.label.complete"], filter = local.series["llm_sweeps"] },
     { title = "Invalid model answers", unit = "answers", lines = local.sum, by = [], filter = local.series["llm_outputs_invalid"] },
     { title = "Steps on retiring models, by model", unit = "steps", lines = local.sum, by = ["metric.label.model"], filter = local.series["llm_models_retiring"] },
+    { title = "Calls served by another model or tier, by model", unit = "calls", lines = local.sum, by = ["metric.label.model"], filter = local.series["llm_served_otherwise"] },
+    { title = "Requests that were no hooks, by reason", unit = "requests", lines = local.sum, by = ["metric.label.reason"], filter = local.series["llm_hooks_rejected"] },
     { title = "Log entries rejected", unit = "entries", lines = local.sum, by = ["metric.label.rejected_event"], filter = local.series["llm_log_entries_rejected"] },
-    { title = "Answers with an error", unit = "requests", lines = local.sum, by = ["resource.label.service_name"], filter = local.thresholds["function-errors"].filter },
+    { title = "Answers with an error", unit = "requests", lines = local.sum, by = ["resource.label.service_name"], filter = local.answered_with_error },
   ]
 
   chart_widgets = [
@@ -90,5 +100,5 @@ resource "google_monitoring_dashboard" "worker" {
     }
   })
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services]
 }

@@ -1,16 +1,19 @@
 # Claims the steps that a change of a flow run made executable, and publishes a job for each.
 resource "google_cloudfunctions2_function" "dispatcher" {
   project     = var.project_id
-  name        = "llm-dispatcher"
+  name        = local.functions.dispatcher
   location    = var.region
   description = "Claims executable LLM_REPORT steps and publishes their jobs"
   labels      = local.labels
+  # Of the source and the image; null is Google's own key.
+  kms_key_name = var.encryption_key
 
   build_config {
     runtime           = local.runtime
     entry_point       = "dispatch"
     service_account   = google_service_account.build.id
     docker_repository = google_artifact_registry_repository.functions.id
+    worker_pool       = var.network.worker_pool
     source {
       storage_source {
         bucket = google_storage_bucket.sources.name
@@ -20,8 +23,10 @@ resource "google_cloudfunctions2_function" "dispatcher" {
   }
 
   service_config {
-    service_account_email = google_service_account.dispatcher.email
-    ingress_settings      = "ALLOW_INTERNAL_ONLY"
+    service_account_email         = google_service_account.dispatcher.email
+    ingress_settings              = "ALLOW_INTERNAL_ONLY"
+    vpc_connector                 = var.network.connector
+    vpc_connector_egress_settings = local.egress
     # One small commit per event: an instance waits on the network most of the time.
     available_cpu                    = "1"
     available_memory                 = "512Mi"
@@ -48,12 +53,5 @@ resource "google_cloudfunctions2_function" "dispatcher" {
     }
   }
 
-  # A trigger whose account may not yet receive events is refused.
-  depends_on = [
-    google_project_iam_member.dispatcher_receives_events,
-    google_artifact_registry_repository_iam_member.build_pushes_images,
-    google_project_iam_member.build_reads_staged_sources,
-    google_project_iam_member.build_writes_logs,
-    google_storage_bucket_iam_member.build_reads_sources,
-  ]
+  depends_on = [time_sleep.grants]
 }

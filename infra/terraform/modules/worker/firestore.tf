@@ -16,23 +16,39 @@ resource "google_firestore_database" "this" {
   delete_protection_state           = "DELETE_PROTECTION_ENABLED"
   deletion_policy                   = "ABANDON"
 
-  depends_on = [google_project_service.required]
+  dynamic "cmek_config" {
+    for_each = var.encryption_key[*]
+    content {
+      kms_key_name = cmek_config.value
+    }
+  }
+
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }
 
-# The sweep's queries (jobs by wakeAt, runs by status, each then by name) and the operator's (runs by createdAt) are
-# answered from the index that Firestore keeps of every single field: no composite index is needed.
+# Recovery to a point in time ends after seven days; a backup lasts as long as it is kept for.
+resource "google_firestore_backup_schedule" "daily" {
+  count = var.database.daily_backup_days == null ? 0 : 1
 
-# Closed job records, and what runs and days spent (kept for the books, for a year and a bit), are deleted some time
-# after their expireAt.
-# A time that only grows would make a hot spot of its index, and no query needs it.
-resource "google_firestore_field" "expiry" {
-  for_each = toset(["llm_jobs", "llm_spend"])
+  project   = var.project_id
+  database  = local.database
+  retention = "${var.database.daily_backup_days * 86400}s"
 
-  project    = var.project_id
-  database   = local.database
-  collection = each.key
-  field      = "expireAt"
+  daily_recurrence {}
 
-  ttl_config {}
-  index_config {}
+  depends_on = [time_sleep.services]
+}
+
+resource "google_firestore_backup_schedule" "weekly" {
+  count = var.database.weekly_backup_weeks == null ? 0 : 1
+
+  project   = var.project_id
+  database  = local.database
+  retention = "${var.database.weekly_backup_weeks * 604800}s"
+
+  weekly_recurrence {
+    day = "SUNDAY"
+  }
+
+  depends_on = [time_sleep.services]
 }

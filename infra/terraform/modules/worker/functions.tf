@@ -1,5 +1,17 @@
 locals {
   runtime = "python312"
+  # Names that alerts, dashboard and doctor know before the resources are there.
+  functions = {
+    dispatcher = "llm-dispatcher"
+    executor   = "llm-executor"
+    sweep      = "llm-sweep"
+    notify     = "llm-notify"
+  }
+  subscriptions = {
+    dead_letters = "llm-jobs-dead-letter-pull"
+    jobs_push    = "llm-jobs-push"
+  }
+  egress = var.network.connector == null ? null : var.network.egress
 
   shared_environment = merge(var.settings, {
     GCP_PROJECT        = var.project_id
@@ -8,6 +20,8 @@ locals {
     FIRESTORE_DATABASE = var.database.name
     # Standard output reaches the log line by line, also when an instance dies.
     PYTHONUNBUFFERED = "1"
+    # On by itself on new functions. It rewrites every line that is printed, and the log contract with it.
+    LOG_EXECUTION_ID = "false"
   }, var.tracing ? { OTEL_EXPORTER_OTLP_ENDPOINT = "https://telemetry.googleapis.com" } : {})
 }
 
@@ -18,6 +32,7 @@ resource "google_artifact_registry_repository" "functions" {
   repository_id = "llm-worker"
   description   = "Images of the LLM worker's functions"
   format        = "DOCKER"
+  kms_key_name  = var.encryption_key
   labels        = local.labels
 
   cleanup_policies {
@@ -36,5 +51,5 @@ resource "google_artifact_registry_repository" "functions" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }

@@ -1,4 +1,4 @@
-# What the three functions may do. Every binding is the smallest that its API calls need, on the resource itself
+# What the functions may do. Every binding is the smallest that its API calls need, on the resource itself
 # wherever the service has bindings there; docs/reference/iam.md is the same by API call.
 
 # Firestore grants per database, not per collection; without delete, as the worker deletes nothing.
@@ -9,6 +9,8 @@ resource "google_project_iam_custom_role" "documents" {
   description = "Read documents by name, create and update them"
   # An update with a precondition on the update time counts as either, depending on the release.
   permissions = ["datastore.entities.create", "datastore.entities.get", "datastore.entities.update"]
+
+  depends_on = [time_sleep.services]
 }
 
 # The sweep alone looks for documents that it cannot name.
@@ -18,6 +20,8 @@ resource "google_project_iam_custom_role" "queries" {
   title       = "LLM worker: queries"
   description = "Find documents by query"
   permissions = ["datastore.entities.get", "datastore.entities.list"]
+
+  depends_on = [time_sleep.services]
 }
 
 locals {
@@ -36,6 +40,8 @@ resource "google_project_iam_member" "dispatcher_documents" {
     title      = local.this_database.title
     expression = local.this_database.expression
   }
+
+  depends_on = [time_sleep.identities]
 }
 
 # Reads run, job, prompt and schema; updates the job and the step's outcome.
@@ -47,6 +53,8 @@ resource "google_project_iam_member" "executor_documents" {
     title      = local.this_database.title
     expression = local.this_database.expression
   }
+
+  depends_on = [time_sleep.identities]
 }
 
 # Claims what no event reached, and closes jobs whose budget is spent.
@@ -58,6 +66,8 @@ resource "google_project_iam_member" "sweep_documents" {
     title      = local.this_database.title
     expression = local.this_database.expression
   }
+
+  depends_on = [time_sleep.identities]
 }
 
 # Queries for jobs that are due and for running flow runs.
@@ -69,6 +79,8 @@ resource "google_project_iam_member" "sweep_queries" {
     title      = local.this_database.title
     expression = local.this_database.expression
   }
+
+  depends_on = [time_sleep.identities]
 }
 
 # Publishes the jobs that it claimed.
@@ -77,6 +89,8 @@ resource "google_pubsub_topic_iam_member" "dispatcher_publishes_jobs" {
   topic   = google_pubsub_topic.jobs.name
   role    = "roles/pubsub.publisher"
   member  = google_service_account.dispatcher.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Publishes jobs again.
@@ -85,6 +99,44 @@ resource "google_pubsub_topic_iam_member" "sweep_publishes_jobs" {
   topic   = google_pubsub_topic.jobs.name
   role    = "roles/pubsub.publisher"
   member  = google_service_account.sweep.member
+
+  depends_on = [time_sleep.identities]
+}
+
+# Wakes jobs whose calls have ended: all that the public function may do.
+resource "google_pubsub_topic_iam_member" "notify_publishes_jobs" {
+  count = var.notify.enabled ? 1 : 0
+
+  project = var.project_id
+  topic   = google_pubsub_topic.jobs.name
+  role    = "roles/pubsub.publisher"
+  member  = google_service_account.notify[0].member
+
+  depends_on = [time_sleep.identities]
+}
+
+# Gets what checks the addresses of hooks, at start-up.
+resource "google_secret_manager_secret_iam_member" "notify_reads_webhook_secret" {
+  count = var.notify.enabled ? 1 : 0
+
+  project   = var.project_id
+  secret_id = google_secret_manager_secret.webhook_secret[0].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.notify[0].member
+
+  depends_on = [time_sleep.identities]
+}
+
+# Gets what signs the addresses of hooks, at start-up.
+resource "google_secret_manager_secret_iam_member" "executor_reads_webhook_secret" {
+  count = var.notify.enabled ? 1 : 0
+
+  project   = var.project_id
+  secret_id = google_secret_manager_secret.webhook_secret[0].secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Sets aside messages that cannot be read.
@@ -93,6 +145,8 @@ resource "google_pubsub_topic_iam_member" "executor_publishes_dead_letters" {
   topic   = google_pubsub_topic.dead_letters.name
   role    = "roles/pubsub.publisher"
   member  = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Creates reports. The role has no delete, without which nothing can be overwritten either.
@@ -100,6 +154,8 @@ resource "google_storage_bucket_iam_member" "executor_creates_artifacts" {
   bucket = google_storage_bucket.artifacts.name
   role   = "roles/storage.objectCreator"
   member = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Reads inputs and looks for an earlier report. Without list, a missing object is answered with 403 instead of 404.
@@ -107,6 +163,8 @@ resource "google_storage_bucket_iam_member" "executor_reads_artifacts" {
   bucket = google_storage_bucket.artifacts.name
   role   = "roles/storage.objectViewer"
   member = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Reads inputs that the exporters keep in buckets of their own.
@@ -116,6 +174,8 @@ resource "google_storage_bucket_iam_member" "executor_reads_context" {
   bucket = each.key
   role   = "roles/storage.objectViewer"
   member = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Gets the key at start-up; this secret, and no other identity.
@@ -126,6 +186,8 @@ resource "google_secret_manager_secret_iam_member" "executor_reads_key" {
   secret_id = google_secret_manager_secret.gemini_api_key[0].secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # https://cloud.google.com/vertex-ai/docs/general/iam-permissions: generateContent needs this one permission.
@@ -137,6 +199,8 @@ resource "google_project_iam_custom_role" "model" {
   title       = "LLM worker: model"
   description = "Call a model"
   permissions = ["aiplatform.endpoints.predict"]
+
+  depends_on = [time_sleep.services]
 }
 
 # Calls the model by its own identity; Google's models have no bindings of their own.
@@ -146,6 +210,8 @@ resource "google_project_iam_member" "executor_calls_model" {
   project = var.project_id
   role    = google_project_iam_custom_role.model[0].id
   member  = google_service_account.executor.member
+
+  depends_on = [time_sleep.identities]
 }
 
 # Send spans, where tracing is on; the Telemetry API grants this on the project only.
@@ -155,4 +221,6 @@ resource "google_project_iam_member" "functions_write_traces" {
   project = var.project_id
   role    = "roles/telemetry.tracesWriter"
   member  = each.value
+
+  depends_on = [time_sleep.identities]
 }

@@ -1,4 +1,4 @@
-# Metrics from the worker's log events. Events and fields are a stable API (shared/events.py); a test derives from
+# Metrics from the worker's log events. Events and fields are a stable API (shared/log.py); a test derives from
 # the code which there are, and fails when a filter or an extractor names another.
 
 locals {
@@ -63,6 +63,16 @@ locals {
       filter      = "jsonPayload.event=\"prompt_fetch_finished\" AND severity=WARNING"
       labels      = { model = "EXTRACT(jsonPayload.modelName)" }
     }
+    llm_served_otherwise = {
+      description = "Calls that another model or service tier served than was asked, by that model"
+      filter      = "jsonPayload.event=\"llm_served_otherwise\""
+      labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
+    }
+    llm_hooks_rejected = {
+      description = "Requests to the public function that were no hooks, by reason"
+      filter      = "jsonPayload.event=\"hook_rejected\""
+      labels      = { reason = "EXTRACT(jsonPayload.reason)" }
+    }
     llm_log_entries_rejected = {
       description = "Log entries that the gates refused, by the event they were meant for"
       filter      = "jsonPayload.event=\"log_entry_rejected\""
@@ -114,18 +124,15 @@ locals {
     }
   }
 
-  # Name -> the filter that selects its time series, for alerts and dashboard.
+  # Name -> the filter that selects its time series, for objective and dashboard.
   series = {
-    for name in concat(
-      [for metric in google_logging_metric.counter : metric.name],
-      [for metric in google_logging_metric.distribution : metric.name],
-    ) : name => "metric.type=\"logging.googleapis.com/user/${name}\" AND resource.type=\"cloud_run_revision\""
+    for name in concat(keys(local.counters), keys(local.distributions)) : name => "metric.type=\"logging.googleapis.com/user/${name}\" AND resource.type=\"cloud_run_revision\""
   }
 
   # Name -> a distribution's sum (https://cloud.google.com/monitoring/promql/promql-mapping).
   sums = {
-    for metric in google_logging_metric.distribution :
-    metric.name => "logging_googleapis_com:user_${metric.name}_sum{monitored_resource=\"cloud_run_revision\"}"
+    for name in keys(local.distributions) :
+    name => "logging_googleapis_com:user_${name}_sum{monitored_resource=\"cloud_run_revision\"}"
   }
 }
 
@@ -151,7 +158,7 @@ resource "google_logging_metric" "counter" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services]
 }
 
 resource "google_logging_metric" "distribution" {
@@ -186,5 +193,5 @@ resource "google_logging_metric" "distribution" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services]
 }

@@ -2,29 +2,38 @@ resource "google_pubsub_topic" "jobs" {
   project = var.project_id
   name    = "llm-jobs"
   labels  = local.labels
+  # Of the messages; null is Google's own key.
+  kms_key_name = var.encryption_key
 
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }
 
+# A destroy would lose the letters that nobody has decided on yet: docs/how-to/tear-down.md.
 resource "google_pubsub_topic" "dead_letters" {
   project = var.project_id
   name    = "llm-jobs-dead-letter"
   labels  = local.labels
+  # Of the messages; null is Google's own key.
+  kms_key_name = var.encryption_key
 
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services, time_sleep.key_grants]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "google_pubsub_subscription" "jobs_push" {
   project              = var.project_id
-  name                 = "llm-jobs-push"
+  name                 = local.subscriptions.jobs_push
   topic                = google_pubsub_topic.jobs.id
   ack_deadline_seconds = var.deadlines.push_seconds
   labels               = local.labels
@@ -53,11 +62,14 @@ resource "google_pubsub_subscription" "jobs_push" {
   expiration_policy {
     ttl = ""
   }
+
+  # A push that is refused counts as a delivery, and enough of them make a dead letter.
+  depends_on = [google_cloud_run_v2_service_iam_binding.executor_invokers]
 }
 
 resource "google_pubsub_subscription" "dead_letters" {
   project              = var.project_id
-  name                 = "llm-jobs-dead-letter-pull"
+  name                 = local.subscriptions.dead_letters
   topic                = google_pubsub_topic.dead_letters.id
   ack_deadline_seconds = 60
   labels               = local.labels
@@ -66,5 +78,9 @@ resource "google_pubsub_subscription" "dead_letters" {
 
   expiration_policy {
     ttl = ""
+  }
+
+  lifecycle {
+    prevent_destroy = true
   }
 }

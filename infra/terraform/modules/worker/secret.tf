@@ -11,9 +11,40 @@ resource "google_secret_manager_secret" "gemini_api_key" {
     user_managed {
       replicas {
         location = var.region
+        dynamic "customer_managed_encryption" {
+          for_each = var.encryption_key[*]
+          content {
+            kms_key_name = customer_managed_encryption.value
+          }
+        }
       }
     }
   }
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services, time_sleep.key_grants]
+}
+
+# What signs the addresses at which calls are announced. Whoever has it can wake jobs, and do nothing else.
+resource "google_secret_manager_secret" "webhook_secret" {
+  count = var.notify.enabled ? 1 : 0
+
+  project   = var.project_id
+  secret_id = "webhook-secret"
+  labels    = local.labels
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+        dynamic "customer_managed_encryption" {
+          for_each = var.encryption_key[*]
+          content {
+            kms_key_name = customer_managed_encryption.value
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }

@@ -1,5 +1,6 @@
 locals {
-  vertex = var.gemini.backend == "vertex"
+  vertex    = var.gemini.backend == "vertex"
+  encrypted = var.encryption_key != null
 
   labels = merge(var.labels, { service = "worker-llm-client", env = var.environment })
 
@@ -18,8 +19,11 @@ locals {
       "run.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.tracing ? ["telemetry.googleapis.com"] : [],
+    # Spans are taken by the first and kept by the second.
+    var.tracing ? ["telemetry.googleapis.com", "cloudtrace.googleapis.com"] : [],
     local.vertex ? ["aiplatform.googleapis.com"] : ["secretmanager.googleapis.com"],
+    local.encrypted ? ["cloudkms.googleapis.com"] : [],
+    var.budget == null ? [] : ["billingbudgets.googleapis.com"],
   ))
 }
 

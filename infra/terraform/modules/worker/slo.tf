@@ -17,12 +17,6 @@ locals {
     "RATE_LIMITED",
     "TIME_BUDGET_EXCEEDED",
   ]
-
-  # https://sre.google/workbook/alerting-on-slos/, table 5-8: share of the 30 days' budget burned within the long window.
-  burn_rates = {
-    fast = { severity = "CRITICAL", rate = 14.4, long = "3600s", short = "300s" }
-    slow = { severity = "ERROR", rate = 6, long = "21600s", short = "1800s" }
-  }
 }
 
 resource "google_monitoring_custom_service" "worker" {
@@ -31,7 +25,7 @@ resource "google_monitoring_custom_service" "worker" {
   display_name = "LLM worker (${var.environment})"
   user_labels  = local.labels
 
-  depends_on = [google_project_service.required]
+  depends_on = [time_sleep.services]
 }
 
 resource "google_monitoring_slo" "steps_succeed" {
@@ -49,38 +43,6 @@ resource "google_monitoring_slo" "steps_succeed" {
       bad_service_filter  = "${local.series["llm_steps"]} AND metric.labels.outcome=\"step_failed\" AND metric.labels.code=one_of(${join(",", [for code in local.worker_faults : "\"${code}\""])})"
     }
   }
-}
 
-resource "google_monitoring_alert_policy" "burn_rate" {
-  for_each = local.burn_rates
-
-  project      = var.project_id
-  display_name = "LLM worker (${var.environment}): Steps fail, error budget burns ${each.key}"
-  # Both windows: the long one says that it matters, the short one that it still goes on.
-  combiner              = "AND"
-  severity              = each.value.severity
-  notification_channels = local.alert_channels
-  user_labels           = local.labels
-
-  dynamic "conditions" {
-    for_each = toset([each.value.long, each.value.short])
-    content {
-      display_name = "Burn rate over ${conditions.key}"
-      condition_threshold {
-        filter          = "select_slo_burn_rate(\"${google_monitoring_slo.steps_succeed.name}\", \"${conditions.key}\")"
-        comparison      = "COMPARISON_GT"
-        threshold_value = each.value.rate
-        duration        = "0s"
-      }
-    }
-  }
-
-  documentation {
-    subject = "LLM worker (${var.environment}): Steps fail"
-    content = "What to do: ${var.alerts.runbooks_url}/steps-failing.md"
-    links {
-      display_name = "Runbook"
-      url          = "${var.alerts.runbooks_url}/steps-failing.md"
-    }
-  }
+  depends_on = [time_sleep.metrics]
 }

@@ -5,11 +5,13 @@ resource "google_storage_bucket" "artifacts" {
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = false
+  default_event_based_hold    = var.artifacts.event_based_hold
   labels                      = local.labels
 
-  # The worker can neither overwrite nor delete: versions are for what an administrator does by mistake.
+  # The worker can neither overwrite nor delete: versions are for what an administrator does by mistake. A bucket has
+  # versions or a retention policy, not both; under the latter nobody can make that mistake.
   versioning {
-    enabled = true
+    enabled = var.artifacts.retention_days == null
   }
 
   lifecycle_rule {
@@ -21,7 +23,37 @@ resource "google_storage_bucket" "artifacts" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  dynamic "retention_policy" {
+    for_each = var.artifacts.retention_days[*]
+    content {
+      retention_period = retention_policy.value * 86400
+      is_locked        = var.artifacts.lock_retention
+    }
+  }
+
+  dynamic "soft_delete_policy" {
+    for_each = var.artifacts.soft_delete_days[*]
+    content {
+      retention_duration_seconds = soft_delete_policy.value * 86400
+    }
+  }
+
+  dynamic "logging" {
+    for_each = var.artifacts.access_log_bucket[*]
+    content {
+      log_bucket        = logging.value
+      log_object_prefix = "${var.project_id}-llm-artifacts"
+    }
+  }
+
+  dynamic "encryption" {
+    for_each = var.encryption_key[*]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }
 
 resource "google_storage_bucket" "sources" {
@@ -46,7 +78,22 @@ resource "google_storage_bucket" "sources" {
     }
   }
 
-  depends_on = [google_project_service.required]
+  dynamic "logging" {
+    for_each = var.artifacts.access_log_bucket[*]
+    content {
+      log_bucket        = logging.value
+      log_object_prefix = "${var.project_id}-llm-sources"
+    }
+  }
+
+  dynamic "encryption" {
+    for_each = var.encryption_key[*]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  depends_on = [time_sleep.services, time_sleep.key_grants]
 }
 
 # The hash in the name is what redeploys: same sources, same name, nothing to do.

@@ -2,16 +2,19 @@
 # the only one that lists documents.
 resource "google_cloudfunctions2_function" "sweep" {
   project     = var.project_id
-  name        = "llm-sweep"
+  name        = local.functions.sweep
   location    = var.region
   description = "Publishes again, hands over or fails jobs that are stuck"
   labels      = local.labels
+  # Of the source and the image; null is Google's own key.
+  kms_key_name = var.encryption_key
 
   build_config {
     runtime           = local.runtime
     entry_point       = "sweep"
     service_account   = google_service_account.build.id
     docker_repository = google_artifact_registry_repository.functions.id
+    worker_pool       = var.network.worker_pool
     source {
       storage_source {
         bucket = google_storage_bucket.sources.name
@@ -23,6 +26,8 @@ resource "google_cloudfunctions2_function" "sweep" {
   service_config {
     service_account_email            = google_service_account.sweep.email
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    vpc_connector                    = var.network.connector
+    vpc_connector_egress_settings    = local.egress
     available_cpu                    = "1"
     available_memory                 = "512Mi"
     max_instance_count               = 2
@@ -35,17 +40,12 @@ resource "google_cloudfunctions2_function" "sweep" {
     })
   }
 
-  depends_on = [
-    google_artifact_registry_repository_iam_member.build_pushes_images,
-    google_project_iam_member.build_reads_staged_sources,
-    google_project_iam_member.build_writes_logs,
-    google_storage_bucket_iam_member.build_reads_sources,
-  ]
+  depends_on = [time_sleep.grants, google_firestore_index.due_jobs]
 }
 
 resource "google_cloud_scheduler_job" "sweep" {
   project          = var.project_id
-  region           = var.region
+  region           = coalesce(var.scheduler_region, var.region)
   name             = "llm-sweep"
   description      = "Runs the sweep"
   schedule         = var.sweep_schedule
@@ -65,4 +65,6 @@ resource "google_cloud_scheduler_job" "sweep" {
       audience              = google_cloudfunctions2_function.sweep.service_config[0].uri
     }
   }
+
+  depends_on = [google_cloud_run_v2_service_iam_binding.sweep_invokers]
 }

@@ -30,11 +30,14 @@ variable "region" {
 
 variable "database" {
   type = object({
-    name     = optional(string, "(default)")
-    create   = optional(bool, true)
-    location = optional(string)
+    name                = optional(string, "(default)")
+    create              = optional(bool, true)
+    location            = optional(string)
+    daily_backup_days   = optional(number)
+    weekly_backup_weeks = optional(number)
+    flow_runs_unindexed = optional(list(string))
   })
-  description = "The Firestore database. create = false takes an existing one; location is its location, by default the region."
+  description = "The Firestore database. create = false takes an existing one; location is its location, by default the region. daily_backup_days and weekly_backup_weeks say how long backups are kept, of which there are none by default. flow_runs_unindexed are the fields of flow_runs that have no index: by default steps in a database of its own, and none in an existing one."
   default     = {}
   nullable    = false
 
@@ -46,6 +49,17 @@ variable "database" {
       coalesce(var.database.location, var.region),
     )
     error_message = "database.location must be the region itself (nam5 with us-central1, eur3 with europe-west4): set region to where the database is."
+  }
+
+  # https://cloud.google.com/firestore/docs/backups: at most 14 weeks.
+  validation {
+    condition     = alltrue([for days in [var.database.daily_backup_days, try(var.database.weekly_backup_weeks * 7, null)] : days == null ? true : days >= 1 && days <= 98])
+    error_message = "database.daily_backup_days must be from 1 to 98, weekly_backup_weeks from 1 to 14."
+  }
+
+  validation {
+    condition     = length(setintersection(coalesce(var.database.flow_runs_unindexed, []), ["createdAt", "flowKey", "scope", "scope.symbol", "status"])) == 0
+    error_message = "database.flow_runs_unindexed names a field that the sweep or an operator asks for: the query would be refused."
   }
 }
 
@@ -63,8 +77,10 @@ variable "gemini" {
     location          = optional(string)
     api_key_version   = optional(number)
     max_output_tokens = optional(number, 0)
+    service_tiers     = optional(list(string), ["standard"])
+    media_resolution  = optional(string)
   })
-  description = "How the model is reached: ai_studio with the secret's version number, or vertex with no secret at all, in location (by default the region). max_output_tokens caps what a step may ask for; 0 is no cap."
+  description = "How the model is reached: ai_studio with the secret's version number, or vertex with no secret at all, in location (by default the region). max_output_tokens caps what a step may ask for; 0 is no cap. service_tiers are those at which calls may be asked for, from the cheapest to the dearest (deferred, flex, standard, priority); media_resolution is how closely models look at charts (low, medium, high), by default as the provider sets it."
   nullable    = false
 
   validation {
@@ -82,6 +98,28 @@ variable "gemini" {
     condition     = coalesce(var.gemini.api_key_version, 1) >= 1 && floor(coalesce(var.gemini.api_key_version, 1)) == coalesce(var.gemini.api_key_version, 1)
     error_message = "gemini.api_key_version must be a version number from 1 on."
   }
+
+  validation {
+    condition = length(var.gemini.service_tiers) > 0 && var.gemini.service_tiers == tolist([
+      for tier in ["deferred", "flex", "standard", "priority"] : tier if contains(var.gemini.service_tiers, tier)
+    ])
+    error_message = "gemini.service_tiers must name some of deferred, flex, standard, priority, in this order."
+  }
+
+  validation {
+    condition     = length(setintersection(var.gemini.service_tiers, ["deferred", "flex"])) == 0 || lookup(var.settings, "GEMINI_API", "generate_content") == "interactions"
+    error_message = "gemini.service_tiers: deferred and flex need settings.GEMINI_API = \"interactions\": an instance that waits minutes for an answer costs more than the tier saves."
+  }
+
+  validation {
+    condition     = var.gemini.backend == "vertex" ? !contains(var.gemini.service_tiers, "flex") || coalesce(var.gemini.location, var.region) == "global" : !contains(var.gemini.service_tiers, "deferred")
+    error_message = "gemini.service_tiers: flex is served by Vertex at gemini.location = \"global\" alone, and deferred by Vertex alone."
+  }
+
+  validation {
+    condition     = var.gemini.media_resolution == null ? true : contains(["low", "medium", "high"], var.gemini.media_resolution)
+    error_message = "gemini.media_resolution must be low, medium or high."
+  }
 }
 
 variable "cost" {
@@ -93,11 +131,17 @@ variable "cost" {
       cached       = optional(number)
       thought      = optional(number)
       image_tokens = optional(number)
+      tiers = optional(map(object({
+        input   = number
+        output  = number
+        cached  = optional(number)
+        thought = optional(number)
+      })), {})
     }))), {})
     max_run_usd = optional(number)
     max_day_usd = optional(number)
   })
-  description = "Prices of models in USD per million tokens, each valid from a day (YYYY-MM-DD), and the most that one run, and all steps of one day (UTC), may cost. A step whose next call might pass a ceiling fails before it."
+  description = "Prices of models in USD per million tokens, each valid from a day (YYYY-MM-DD), those of other service tiers in tiers, and the most that one run, and all steps of one day (UTC), may cost. A step whose next call might pass a ceiling fails before it."
   default     = {}
   nullable    = false
 
@@ -106,6 +150,13 @@ variable "cost" {
       length(var.cost.prices) > 0 && alltrue([for model in var.allowed_models : contains(keys(var.cost.prices), split(":", model)[0])])
     )
     error_message = "A cost ceiling needs cost.prices of every model in allowed_models: without them nobody knows what a call may cost."
+  }
+
+  validation {
+    condition = (var.cost.max_run_usd == null && var.cost.max_day_usd == null) || alltrue([
+      for price in flatten(values(var.cost.prices)) : length(setsubtract(var.gemini.service_tiers, concat(["standard"], keys(price.tiers)))) == 0
+    ])
+    error_message = "A cost ceiling needs cost.prices of every tier in gemini.service_tiers: without them nobody knows what a call may cost."
   }
 
   validation {
@@ -236,6 +287,40 @@ variable "attempts" {
   }
 }
 
+variable "notify" {
+  type = object({
+    enabled        = optional(bool, false)
+    secret_version = optional(number)
+    public_keys    = optional(list(string), [])
+    wait_seconds   = optional(number, 600)
+    max_instances  = optional(number, 2)
+  })
+  description = "Whether the provider announces the ends of calls in the background, to the one function that anybody may call: off by default, and then the sweep looks for them. With it, the version of the secret webhook-secret that signs the addresses, the provider's public keys of Standard Webhooks (whpk_…) if it signs, how long a job waits for the hook of a call whose beginner died, and the instances that bound what requests can cost."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = var.notify.enabled == (var.notify.secret_version != null)
+    error_message = "notify.secret_version is required with notify.enabled, and must be absent without."
+  }
+
+  validation {
+    condition     = !var.notify.enabled || lookup(var.settings, "GEMINI_API", "generate_content") == "interactions"
+    error_message = "notify needs settings.GEMINI_API = \"interactions\": only calls in the background are announced."
+  }
+
+  # A secret would be in the state.
+  validation {
+    condition     = alltrue([for key in var.notify.public_keys : can(regex("^whpk_[A-Za-z0-9+/]{43}=$", key))])
+    error_message = "Each of notify.public_keys must be an Ed25519 public key, whpk_ and 32 bytes in base64."
+  }
+
+  validation {
+    condition     = var.notify.wait_seconds >= 0 && var.notify.wait_seconds <= 86400 && var.notify.max_instances >= 1 && var.notify.max_instances <= 20
+    error_message = "notify.wait_seconds must be from 0 to 86400, max_instances from 1 to 20."
+  }
+}
+
 variable "tracing" {
   type        = bool
   description = "Send spans of both functions to Cloud Trace."
@@ -253,8 +338,9 @@ variable "settings" {
     condition = length(setintersection(keys(var.settings), [
       "ARTIFACTS_BUCKET", "ARTIFACTS_PREFIX", "CALL_POLICY", "CONTEXT_BUCKETS", "DEAD_LETTER_TOPIC", "ENVIRONMENT", "FINALIZE_BUDGET_SECONDS",
       "FIRESTORE_DATABASE", "FLOW_RUNS_COLLECTION", "GCP_PROJECT", "GCP_REGION", "GEMINI_ALLOWED_MODELS", "GEMINI_API_KEY", "GEMINI_BACKEND",
-      "GEMINI_LOCATION", "GEMINI_TIMEOUT_SECONDS", "INVOCATION_TIMEOUT_SECONDS", "JOBS_TOPIC", "MAX_ATTEMPTS", "MAX_DAY_COST_USD",
+      "GEMINI_LOCATION", "GEMINI_MEDIA_RESOLUTION", "GEMINI_SERVICE_TIERS", "GEMINI_TIMEOUT_SECONDS", "INVOCATION_TIMEOUT_SECONDS", "JOBS_TOPIC", "LOG_EXECUTION_ID", "MAX_ATTEMPTS", "MAX_DAY_COST_USD",
       "MAX_LLM_CALLS", "MAX_OUTPUT_TOKENS", "MAX_RUN_COST_USD", "MODEL_PRICES", "OTEL_EXPORTER_OTLP_ENDPOINT",
+      "WEBHOOK_SECRET", "WEBHOOK_SIGNING_KEYS", "WEBHOOK_URL", "WEBHOOK_WAIT_SECONDS",
     ])) == 0
     error_message = "settings must not name what another variable decides: it would be checked against nothing."
   }
@@ -262,12 +348,34 @@ variable "settings" {
 
 variable "artifacts" {
   type = object({
-    prefix          = optional(string, "")
-    context_buckets = optional(set(string), [])
+    prefix            = optional(string, "")
+    context_buckets   = optional(set(string), [])
+    soft_delete_days  = optional(number)
+    retention_days    = optional(number)
+    lock_retention    = optional(bool, false)
+    event_based_hold  = optional(bool, false)
+    access_log_bucket = optional(string)
   })
-  description = "Folder of the reports in the artifacts bucket, and further existing buckets that steps may take inputs from."
+  description = "Folder of the reports in the artifacts bucket, and further existing buckets that steps may take inputs from. What protects reports: soft_delete_days (0 for none; by default what Google sets), retention_days within which nobody may delete one (in place of versions), lock_retention that nobody can ever shorten, event_based_hold that puts a hold on each. access_log_bucket is an existing bucket for the access logs of both buckets."
   default     = {}
   nullable    = false
+
+  # https://cloud.google.com/storage/docs/soft-delete
+  validation {
+    condition     = var.artifacts.soft_delete_days == null ? true : var.artifacts.soft_delete_days == 0 || (var.artifacts.soft_delete_days >= 7 && var.artifacts.soft_delete_days <= 90)
+    error_message = "artifacts.soft_delete_days must be 0, or from 7 to 90."
+  }
+
+  # https://cloud.google.com/storage/docs/bucket-lock: at most 100 years.
+  validation {
+    condition     = var.artifacts.retention_days == null ? true : var.artifacts.retention_days >= 1 && var.artifacts.retention_days <= 36500
+    error_message = "artifacts.retention_days must be from 1 to 36500."
+  }
+
+  validation {
+    condition     = !var.artifacts.lock_retention || var.artifacts.retention_days != null
+    error_message = "artifacts.lock_retention needs artifacts.retention_days: there is nothing to lock."
+  }
 }
 
 variable "sweep_schedule" {
@@ -279,7 +387,13 @@ variable "sweep_schedule" {
 
 variable "alerts" {
   type = object({
-    emails                   = optional(set(string), [])
+    emails = optional(set(string), [])
+    channels = optional(map(object({
+      type   = string
+      labels = map(string)
+    })), {})
+    existing_channels        = optional(set(string), [])
+    renotify_minutes         = optional(number, 60)
     runbooks_url             = string
     queue_age_seconds        = optional(number, 900)
     model_latency_seconds    = optional(number, 240)
@@ -288,14 +402,31 @@ variable "alerts" {
     rate_limits_per_hour     = optional(number, 20)
     invalid_outputs_per_hour = optional(number, 10)
     function_errors_per_hour = optional(number, 20)
+    rejected_hooks_per_hour  = optional(number, 1000)
     steps_succeeding         = optional(number, 0.99)
   })
-  description = "Who is told, where docs/how-to/runbooks of this version is published, the thresholds, and the share of steps that the worker must bring to success (the SLO's goal)."
+  description = "Who is told: mail addresses, further channels by name with their type and labels, and existing channels (projects/P/notificationChannels/N), such as those whose labels hold a secret; after how many minutes a critical alert is told again; where docs/how-to/runbooks of this version is published, the thresholds, and the share of steps that the worker must bring to success (the SLO's goal)."
   nullable    = false
 
   validation {
-    condition     = length(var.alerts.emails) > 0 || var.environment != "prod"
-    error_message = "alerts.emails is mandatory in prod: an alert that nobody gets is none."
+    condition     = length(var.alerts.emails) + length(var.alerts.channels) + length(var.alerts.existing_channels) > 0 || var.environment != "prod"
+    error_message = "alerts.emails, channels or existing_channels is mandatory in prod: an alert that nobody gets is none."
+  }
+
+  validation {
+    condition     = alltrue([for name in var.alerts.existing_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", name))])
+    error_message = "Each of alerts.existing_channels must be a channel's full name: projects/P/notificationChannels/N."
+  }
+
+  validation {
+    condition     = alltrue([for channel in var.alerts.channels : length(setintersection(keys(channel.labels), ["auth_token", "password", "service_key"])) == 0])
+    error_message = "alerts.channels must hold no secret, which would be in the state: make that channel by hand and name it in existing_channels."
+  }
+
+  # https://cloud.google.com/monitoring/alerts/manage-alerts: from 30 minutes to a day.
+  validation {
+    condition     = var.alerts.renotify_minutes >= 30 && var.alerts.renotify_minutes <= 1440
+    error_message = "alerts.renotify_minutes must be from 30 to 1440."
   }
 
   validation {

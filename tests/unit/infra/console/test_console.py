@@ -1,9 +1,11 @@
 """The console over a real socket: what it shows, and whom it answers."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,15 @@ import pytest
 
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.local.embedded.objects import EmbeddedObjects
-from infra.local.objects import ObjectFolder
 from infra.local.scenario import tiny_png
-from infra.local.serve import serve
-from infra.ops.connection import Connection
+from infra.local.serving.asgi import serve
+from infra.local.storage.objects import ObjectFolder
 from infra.ops.console.app import create_app
 from infra.ops.console.dead_letters import DeadLetterPlaces
 from infra.ops.console.guides import MENDING, STUCK, guide
 from infra.ops.console.security import Secrets
-from infra.ops.run_listing import EmbeddedRunListing
+from infra.ops.environment.connection import Connection
+from infra.ops.environment.listing import EmbeddedRunListing
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.errors import ErrorCode
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -33,6 +35,28 @@ RUN_ID = "20260105-090000_BTCUSD_demo"
 BUCKET = "local-artifacts"
 #: A step id may hold what a URL must quote, and what HTML must escape.
 ODD = "a&b?c#d%2e<i>"
+REPORT = json.dumps(
+    {
+        "metadata": {
+            "llm": {"promptId": "llm_prompt_1d_report_v1_0"},
+            "inputs": {
+                "ohlcv_gcs_uri": "gs://local-artifacts/candles.json",
+                "charts_outputsManifestGcsUri": "gs://local-artifacts/charts.json",
+                "report_gcs_uris": ["gs://local-artifacts/previous.json"],
+            },
+        },
+        "output": {
+            "summary": {"markdown": "HOSTILE"},
+            "details": {
+                "scenarios": [
+                    {"name": "BULLISH", "probability": 0.55, "target": "PRICE"},
+                    {"name": "<script>", "probability": 0.1, "target": "PRICE"},
+                ]
+            },
+        },
+    }
+).replace('"PRICE"', "1.10450")
+CANDLES = "[[1, 1.10, 1.12, 1.09, 1.11, 7], [2, 1.11, 1.12, 1.10, 1.105, 7]]"
 HOSTILE = "# Rising\n\n<script>alert(1)</script> [x](https://evil.example)"
 
 
@@ -76,7 +100,9 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
     )
     own = Secrets()
     async with (
-        serve(create_app(connection, own, PLACES), name="console") as url,
+        serve(
+            create_app(connection, own, PLACES, author="ann@example.com"), name="console"
+        ) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as browser,
     ):
         opened = await browser.get("/", params={"key": own.access_key})
@@ -86,8 +112,12 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
 
 def seeded(folder: ObjectFolder) -> list[tuple[DocumentRef, dict[str, Any]]]:
     folder.create_bucket(BUCKET)
-    report = {"output": {"summary": {"markdown": HOSTILE}}}
-    folder.write(BUCKET, "report.json", json.dumps(report).encode())
+    folder.write(
+        BUCKET, "report.json", REPORT.replace("HOSTILE", json.dumps(HOSTILE)[1:-1]).encode()
+    )
+    earlier = REPORT.replace("1.10450", "1.10000")
+    folder.write(BUCKET, "previous.json", earlier.encode())
+    folder.write(BUCKET, "candles.json", CANDLES.encode())
     images = ["chart.png", "not-an-image.png"]
     items = [{"png_gcs_uri": f"gs://{BUCKET}/{name}", "label": "<b>x</b>"} for name in images]
     folder.write(BUCKET, "charts.json", json.dumps({"items": items}).encode())
@@ -139,7 +169,7 @@ async def test_the_first_page_says_what_wants_an_operator_and_leads_to_it(
 ) -> None:
     page = await console.page("/")
 
-    assert "2 steps want you" in page
+    assert "2 steps need attention" in page
     assert f'href="/runs/{RUN_ID}/steps/failed"' in page
     assert "production-like · real project" in page
     assert "&lt;i&gt;flow" in page
@@ -264,7 +294,7 @@ async def test_a_name_that_was_rebound_to_this_machine_is_refused(
     assert RUN_ID not in answer.text
 
 
-async def test_whoever_does_not_have_the_printed_link_sees_nothing(console: Console) -> None:
+async def test_a_visitor_without_the_printed_link_sees_nothing(console: Console) -> None:
     async with httpx2.AsyncClient(base_url=console.url, trust_env=False) as stranger:
         for answer in (
             await stranger.get("/"),
@@ -307,7 +337,7 @@ async def test_a_step_is_cancelled_only_after_the_question_was_answered(
     assert "Cancel this step?" in question
     assert await console.status("running") == "RUNNING"
 
-    form = {"token": console.own.form_token, "reason": "<i>wrong chart"}
+    form = {**hidden_fields(question), "reason": "<i>wrong chart"}
     done = await console.browser.post(CANCEL, data=form)
 
     assert (done.status_code, done.headers["location"]) == (
@@ -316,7 +346,7 @@ async def test_a_step_is_cancelled_only_after_the_question_was_answered(
     )
     assert await console.status("running") == "CANCELLED"
     after = await console.page(f"/runs/{RUN_ID}/steps/running")
-    assert "<strong>cancel</strong>: &lt;i&gt;wrong chart" in after
+    assert "ann@example.com <strong>cancel</strong>: &lt;i&gt;wrong chart" in after
     assert "acts/rerun" in after
 
 
@@ -351,8 +381,221 @@ async def test_an_act_that_the_state_forbids_says_so_and_changes_nothing(
     console: Console,
 ) -> None:
     rerun = CANCEL.replace("cancel", "rerun")
-    answer = await console.browser.post(rerun, data={"token": console.own.form_token})
+    form = {"token": console.own.form_token, "reason": "why not", "claim": "c"}
+    answer = await console.browser.post(rerun, data=form)
 
     assert answer.status_code == 409
     assert "Nothing was changed" in answer.text
     assert await console.status("running") == "RUNNING"
+
+
+async def test_an_act_without_a_reason_changes_nothing(console: Console) -> None:
+    form = {"token": console.own.form_token, "reason": "  "}
+    answer = await console.browser.post(CANCEL, data=form)
+
+    assert answer.status_code == 400
+    assert "say why" in answer.text
+    assert await console.status("running") == "RUNNING"
+
+
+async def test_the_second_of_two_tabs_is_refused_with_who_was_first_and_when(
+    console: Console,
+) -> None:
+    tabs = [hidden_fields(await console.page(CANCEL)) for _ in range(2)]
+    assert tabs[0]["claim"] == "c"
+    first, second = [
+        await console.browser.post(CANCEL, data={**tab, "reason": "wrong chart"})
+        for tab in tabs
+    ]
+
+    assert (first.status_code, second.status_code) == (303, 409)
+    assert "ann@example.com did a cancel at 20" in second.text
+
+
+async def test_a_form_that_saw_another_claim_changes_nothing(console: Console) -> None:
+    form = {"token": console.own.form_token, "reason": "why", "claim": "a former one"}
+    answer = await console.browser.post(CANCEL, data=form)
+
+    assert answer.status_code == 409
+    assert "claimed again" in answer.text
+    assert await console.status("running") == "RUNNING"
+
+
+@pytest.mark.parametrize("seen", [{}, {"claim": ""}, {"claim": " "}])
+async def test_a_form_that_does_not_say_what_was_looked_at_changes_nothing(
+    console: Console, seen: dict[str, str]
+) -> None:
+    form = {"token": console.own.form_token, "reason": "why", **seen}
+    answer = await console.browser.post(CANCEL, data=form)
+
+    assert answer.status_code == 400
+    assert "Look at the step first" in answer.text
+    assert f'href="/runs/{RUN_ID}/steps/running"' in answer.text
+    assert await console.status("running") == "RUNNING"
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page)
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("?status=failed", 200),
+        ("?status=nonsense", 400),
+        ("?since=yesterday", 400),
+        ("?after=nonsense", 400),
+        ("?since=2026-01-05&symbol=%3Ci%3E&after=", 200),
+    ],
+)
+async def test_the_filter_is_in_the_address_and_nonsense_is_told(
+    console: Console, query: str, status: int
+) -> None:
+    answer = await console.browser.get("/" + query)
+
+    assert answer.status_code == status
+    assert "<i>" not in answer.text
+
+
+async def test_older_runs_are_a_link_away_and_each_is_shown_once(console: Console) -> None:
+    for number in range(45):
+        run = {
+            "status": "SUCCEEDED",
+            "createdAt": f"2026-01-04T09:00:{number:02}Z",
+            "steps": {},
+        }
+        ref = DocumentRef("flow_runs", f"20260104-0900{number:02}_ETHUSD_abc")
+        await console.documents.commit([Create(ref=ref, data=run)], timeout_seconds=1)
+    seen: list[str] = []
+    page, address = "", "/"
+    while address:
+        page = await console.page(address)
+        seen += re.findall(r'data-key="([^"]+)"', page)
+        found = re.search(r'<a rel="next" href="([^"]+)"', page)
+        address = unescape(found[1]) if found else ""
+
+    assert len(seen) == len(set(seen)) == 46
+    assert "There are no older ones." in page
+
+
+async def test_a_page_that_stays_open_reads_only_what_may_have_changed(
+    console: Console,
+) -> None:
+    for number in range(30):
+        run = {
+            "status": "SUCCEEDED",
+            "createdAt": f"2026-01-04T09:00:{number:02}Z",
+            "steps": {},
+        }
+        ref = DocumentRef("flow_runs", f"20260104-0900{number:02}_ETHUSD_abc")
+        await console.documents.commit([Create(ref=ref, data=run)], timeout_seconds=1)
+    first = await console.browser.get("/")
+    again = await console.browser.get("/")
+    ref = DocumentRef("flow_runs", "20260106-090000_NEWUSD_abc")
+    new = {"status": "RUNNING", "createdAt": "2026-01-06T09:00:00Z", "steps": {}}
+    await console.documents.commit([Create(ref=ref, data=new)], timeout_seconds=1)
+
+    reads = [int(answer.headers["x-document-reads"]) for answer in (first, again)]
+    assert reads[1] <= reads[0] - 19
+    assert "20260106-090000_NEWUSD_abc" in await console.page("/")
+
+
+STEP_PATH = f"/runs/{RUN_ID}/steps/a%26b%3Fc%23d%252e%3Ci%3E"
+
+
+async def test_the_report_page_shows_details_and_what_it_was_made_from(
+    console: Console,
+) -> None:
+    page = await console.page(STEP_PATH)
+
+    assert '<td class="right figure">1.10450</td>' in page
+    assert "55 %" in page
+    assert "&lt;script&gt;" in page
+    assert "llm_prompt_1d_report_v1_0" in page
+    assert '<svg class="candles"' in page
+    assert "1.10450 target bullish" in page
+    assert "What changed since" in page
+    for link in ("print", "report.html", "report.md", "report.json", "verify", "log"):
+        assert f'href="{STEP_PATH}/{link}"' in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type"),
+    [
+        ("json", "application/json"),
+        ("md", "text/markdown; charset=utf-8"),
+        ("html", "text/html; charset=utf-8"),
+    ],
+)
+async def test_the_report_is_downloaded_whole_and_harmless(
+    console: Console, kind: str, media_type: str
+) -> None:
+    answer = await console.browser.get(f"{STEP_PATH}/report.{kind}")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    disposition = answer.headers["content-disposition"]
+    assert disposition == f'attachment; filename="{RUN_ID}_a_b_c_d_2e_i_.{kind}"'
+    assert "1.10450" in answer.text
+    if kind == "html":
+        assert "<script" not in answer.text
+        assert 'src="data:image/png;base64,' in answer.text
+        assert not re.search(r'(?:src|href)="(?!data:)', answer.text)
+        assert "default-src 'none'" in answer.text
+
+
+async def test_a_report_s_page_for_print_is_there(console: Console) -> None:
+    assert "<script>" not in await console.page(f"{STEP_PATH}/print")
+
+
+async def test_a_log_that_cannot_be_read_is_told_with_the_remedy(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    assert "needs the gcloud command line" in await console.page(f"{STEP_PATH}/log")
+
+
+@pytest.mark.parametrize("path", ["report.exe", "verify"])
+async def test_what_a_report_does_not_have_is_told(console: Console, path: str) -> None:
+    assert (await console.browser.get(f"{STEP_PATH}/{path}")).status_code == 404
+
+
+async def test_a_report_is_compared_with_another_by_run_and_step_or_by_its_place(
+    console: Console,
+) -> None:
+    one = f"{RUN_ID}/{ODD}"
+    names = {"a": one, "b": f"gs://{BUCKET}/previous.json"}
+    answer = await console.browser.get("/compare", params=names)
+
+    assert answer.status_code == 200
+    assert "Scenarios &lt;script&gt; · Target" in answer.text
+    assert "-0.00450" in answer.text
+    missing = await console.browser.get("/compare", params={"a": one, "b": "nothing"})
+    assert missing.status_code == 404
+
+
+PROMPT = "llm_prompt_1d_report_v1_0"
+
+
+async def test_a_prompt_is_shown_with_its_text_versions_and_uses(console: Console) -> None:
+    for name, text in ((PROMPT, "<b>be brief</b>"), ("llm_prompt_1d_report_v1_1", "more")):
+        data = {"schemaVersion": 1, "systemInstruction": "s", "userPrompt": text}
+        ref = DocumentRef("llm_prompts", name)
+        await console.documents.commit([Create(ref=ref, data=data)], timeout_seconds=1)
+    llm = {"llm": {"promptId": PROMPT}}
+    step = {"stepType": "LLM_REPORT", "status": "READY", "inputs": llm}
+    run = {"status": "RUNNING", "createdAt": "2026-01-06T09:00:00Z", "steps": {"a": step}}
+    ref = DocumentRef("flow_runs", "20260106-090000_USEUSD_abc")
+    await console.documents.commit([Create(ref=ref, data=run)], timeout_seconds=1)
+
+    listed = await console.page("/prompts")
+    page = await console.page(f"/prompts/{PROMPT}")
+
+    assert f'href="/prompts/{PROMPT}"' in listed
+    assert "&lt;b&gt;be brief&lt;/b&gt;" in page
+    assert 'href="/prompts/llm_prompt_1d_report_v1_1"' in page
+    assert "20260106-090000_USEUSD_abc a" in page
+    assert "No schema is published" in await console.page("/schemas")
+    for path in ("/prompts/nothing", "/secrets", "/secrets/x"):
+        assert (await console.browser.get(path)).status_code == 404

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.ops.console.markdown import rendered
+from infra.ops.reports.safe_markdown import rendered
 
 HARMLESS = {
     *("h3", "h4", "h5", "h6", "p", "br", "hr", "blockquote", "pre", "code", "ul", "ol", "li"),
@@ -21,7 +21,7 @@ class _Seen(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.tags: set[str] = set()
-        self.attributes: list[object] = []
+        self.attributes: list[tuple[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
@@ -79,9 +79,20 @@ def test_a_link_says_where_it_would_have_led_and_leads_nowhere() -> None:
     assert "href" not in html
 
 
+def test_columns_are_aligned_and_a_wide_table_scrolls_in_a_box_of_its_own() -> None:
+    html = rendered("| a | b | c |\n|---|--:|:-:|\n| 1.10450 | 64 250 | 1.1-1.2 |")
+
+    assert '<div class="scroll" tabindex="0" role="region"' in html
+    assert '<th class="right">b</th>' in html
+    assert "<td>1.10450</td>" in html
+    assert '<td class="right figure">64 250</td>' in html
+    assert '<td class="center figure">1.1-1.2</td>' in html
+
+
 @given(st.text())
 def test_no_text_becomes_more_than_harmless_elements(text: str) -> None:
     found = seen(rendered(text))
 
-    assert found.tags <= HARMLESS
-    assert found.attributes == []
+    assert found.tags <= HARMLESS | {"div"}
+    names = {name for name, _ in found.attributes}
+    assert names <= {"class", "tabindex", "role", "aria-label"}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from infra.ops.console.graph import NODE_HEIGHT, NODE_WIDTH, graph_of
 from infra.ops.console.plots import COST, LABEL_WIDTH, TOKENS, WIDTH, per_day
 from infra.ops.console.timeline import Phase, spans_of, timeline_of
-from infra.ops.run_view import RunView, StepView, run_view
-from infra.ops.usage import usage_of
+from infra.ops.runs.usage import usage_of
+from infra.ops.runs.view import RunView, StepView, run_view
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -94,7 +94,7 @@ def test_work_that_goes_on_is_drawn_until_now_and_says_so() -> None:
     *_, last = spans_of(step(state="RUNNING", lease=lease, history=history), moment(60))
 
     assert (last.end, last.open) == (moment(60), True)
-    assert last.title == "leased, attempt 1: 58.0 s so far"
+    assert last.title == "reading inputs, attempt 1: 58.0 s so far"
 
 
 def test_a_dead_holders_attempt_ends_where_the_next_one_begins() -> None:

@@ -1,3 +1,7 @@
+mock_provider "google-beta" {}
+
+mock_provider "time" {}
+
 mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
@@ -63,6 +67,18 @@ override_resource {
     email  = "llm-build@example-project.iam.gserviceaccount.com"
     member = "serviceAccount:llm-build@example-project.iam.gserviceaccount.com"
   }
+}
+
+override_resource {
+  target          = google_project_service_identity.agent["pubsub"]
+  override_during = plan
+  values          = { member = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" }
+}
+
+override_resource {
+  target          = google_project_service_identity.agent["eventarc"]
+  override_during = plan
+  values          = { member = "serviceAccount:service-123456789012@gcp-sa-eventarc.iam.gserviceaccount.com" }
 }
 
 variables {
@@ -234,6 +250,28 @@ run "pubsub_may_forward_and_sign_where_it_must_and_nowhere_else" {
   }
 }
 
+run "an_agent_has_its_own_role_and_no_other" {
+  command = plan
+
+  assert {
+    condition = (
+      alltrue([for service, binding in google_project_iam_member.agents_serve : binding.role == "roles/${service}.serviceAgent"])
+      && toset(keys(google_project_iam_member.agents_serve)) == toset(["cloudbuild", "cloudfunctions", "cloudscheduler", "eventarc", "pubsub", "run"])
+      && google_project_iam_member.agents_serve["eventarc"].member == "serviceAccount:service-123456789012@gcp-sa-eventarc.iam.gserviceaccount.com"
+    )
+    error_message = "The first trigger would be refused."
+  }
+}
+
+run "the_agents_that_a_first_use_would_need_are_made_before_it" {
+  command = plan
+
+  assert {
+    condition     = toset([for agent in google_project_service_identity.agent : agent.service]) == toset(["cloudbuild.googleapis.com", "cloudfunctions.googleapis.com", "cloudscheduler.googleapis.com", "eventarc.googleapis.com", "pubsub.googleapis.com", "run.googleapis.com"])
+    error_message = "An agent is missing, or one is made without a use."
+  }
+}
+
 run "traces_are_written_where_tracing_is_on" {
   command = plan
   variables {
@@ -241,7 +279,7 @@ run "traces_are_written_where_tracing_is_on" {
   }
 
   assert {
-    condition     = length(google_project_iam_member.functions_write_traces) == 3 && contains(local.services, "telemetry.googleapis.com")
+    condition     = length(google_project_iam_member.functions_write_traces) == 3 && contains(local.services, "telemetry.googleapis.com") && contains(local.services, "cloudtrace.googleapis.com")
     error_message = "A function may not send its spans."
   }
 }

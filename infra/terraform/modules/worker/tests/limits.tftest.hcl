@@ -1,3 +1,7 @@
+mock_provider "google-beta" {}
+
+mock_provider "time" {}
+
 mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
@@ -171,5 +175,17 @@ run "a_further_setting_reaches_every_function" {
       f.service_config[0].environment_variables["LEASE_SECONDS"] == "90"
     ])
     error_message = "The setting got lost."
+  }
+}
+
+run "no_function_has_its_log_lines_rewritten" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for f in [google_cloudfunctions2_function.dispatcher, google_cloudfunctions2_function.executor, google_cloudfunctions2_function.sweep] :
+      f.service_config[0].environment_variables["LOG_EXECUTION_ID"] == "false"
+    ])
+    error_message = "The platform would rewrite what is logged."
   }
 }

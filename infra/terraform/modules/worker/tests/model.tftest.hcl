@@ -1,3 +1,7 @@
+mock_provider "google-beta" {}
+
+mock_provider "time" {}
+
 mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
@@ -242,6 +246,74 @@ run "a_ceiling_with_a_model_that_has_no_price_is_refused" {
   command = plan
   variables {
     cost = { prices = { gemini-other = [{ from = "2026-01-01", input = 0.3, output = 2.5 }] }, max_day_usd = 25 }
+  }
+  expect_failures = [var.cost]
+}
+
+run "tiers_their_prices_and_the_resolution_reach_the_executor" {
+  command = plan
+  variables {
+    allowed_models = ["gemini-3.8-flash"]
+    gemini         = { api_key_version = 1, service_tiers = ["flex", "standard"], media_resolution = "medium" }
+    settings       = { GEMINI_API = "interactions" }
+    cost = {
+      prices = {
+        "gemini-3.8-flash" = [{ from = "2026-01-01", input = 0.3, output = 2.5, tiers = { flex = { input = 0.15, output = 1.25 } } }]
+      }
+      max_run_usd = 2.5
+    }
+  }
+
+  assert {
+    condition = jsondecode(google_cloudfunctions2_function.executor.service_config[0].environment_variables["MODEL_PRICES"]) == {
+      "gemini-3.8-flash" = [{ from = "2026-01-01", input = "0.3", output = "2.5", tiers = { flex = { input = "0.15", output = "1.25" } } }]
+    }
+    error_message = "The executor does not get the tiers' prices as it reads them."
+  }
+
+  assert {
+    condition = (
+      google_cloudfunctions2_function.executor.service_config[0].environment_variables["GEMINI_SERVICE_TIERS"] == "flex,standard"
+      && google_cloudfunctions2_function.executor.service_config[0].environment_variables["GEMINI_MEDIA_RESOLUTION"] == "medium"
+    )
+    error_message = "Tiers and resolution are not the given ones."
+  }
+}
+
+run "tiers_out_of_order_are_refused" {
+  command = plan
+  variables {
+    gemini = { api_key_version = 1, service_tiers = ["priority", "standard"] }
+  }
+  expect_failures = [var.gemini]
+}
+
+run "slow_tiers_need_calls_that_nobody_waits_for" {
+  command = plan
+  variables {
+    gemini = { api_key_version = 1, service_tiers = ["flex", "standard"] }
+  }
+  expect_failures = [var.gemini]
+}
+
+run "flex_at_another_place_of_vertex_is_refused" {
+  command = plan
+  variables {
+    gemini   = { backend = "vertex", location = "europe-west4", service_tiers = ["flex"] }
+    settings = { GEMINI_API = "interactions" }
+  }
+  expect_failures = [var.gemini]
+}
+
+run "a_ceiling_with_a_tier_that_has_no_price_is_refused" {
+  command = plan
+  variables {
+    allowed_models = ["gemini-3.8-flash"]
+    gemini         = { api_key_version = 1, service_tiers = ["standard", "priority"] }
+    cost = {
+      prices      = { "gemini-3.8-flash" = [{ from = "2026-01-01", input = 0.3, output = 2.5 }] }
+      max_day_usd = 25
+    }
   }
   expect_failures = [var.cost]
 }

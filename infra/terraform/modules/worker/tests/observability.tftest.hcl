@@ -1,3 +1,7 @@
+mock_provider "google-beta" {}
+
+mock_provider "time" {}
+
 mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }
@@ -21,32 +25,118 @@ run "every_alert_links_to_its_runbook" {
   command = plan
 
   assert {
-    condition = alltrue([
-      for policy in concat(
-        values(google_monitoring_alert_policy.threshold),
-        values(google_monitoring_alert_policy.burn_rate),
-        [google_monitoring_alert_policy.sweep_silent, google_monitoring_alert_policy.token_spending],
-      ) : can(regex("^https://example.com/runbooks/[a-z-]+\\.md$", policy.documentation[0].links[0].url)) && endswith(policy.documentation[0].content, policy.documentation[0].links[0].url)
+    condition = length(google_monitoring_alert_policy.alert) == length(local.alert_rules) && alltrue([
+      for policy in google_monitoring_alert_policy.alert :
+      can(regex("^https://example.com/runbooks/[a-z-]+\\.md$", policy.documentation[0].links[0].url)) && endswith(policy.documentation[0].content, policy.documentation[0].links[0].url)
     ])
     error_message = "An alert does not say what to do."
+  }
+}
+
+run "no_alert_needs_a_metric_that_is_there_and_every_incident_ends" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for policy in google_monitoring_alert_policy.alert :
+      policy.conditions[0].condition_prometheus_query_language[0].disable_metric_validation && policy.alert_strategy[0].auto_close == "1800s"
+    ])
+    error_message = "An alert is refused on an empty project, or its incident hides the next."
+  }
+}
+
+run "a_rule_becomes_a_policy_as_it_is_written" {
+  command = plan
+  variables {
+    alerts = { runbooks_url = "https://example.com/runbooks", emails = ["one@example.com"], tokens_per_hour = 500000, steps_succeeding = 0.995 }
+  }
+
+  assert {
+    condition = (
+      google_monitoring_alert_policy.alert["token-spending"].conditions[0].condition_prometheus_query_language[0].query
+      == "sum(increase(logging_googleapis_com:user_llm_total_tokens_sum{monitored_resource=\"cloud_run_revision\"}[1h])) > 500000"
+      && google_monitoring_alert_policy.alert["token-spending"].severity == "WARNING"
+      && google_monitoring_alert_policy.alert["sweep-silent"].severity == "CRITICAL"
+      && google_monitoring_alert_policy.alert["sweep-silent"].conditions[0].condition_prometheus_query_language[0].duration == "600s"
+      && google_monitoring_alert_policy.alert["dead-letters"].conditions[0].condition_prometheus_query_language[0].duration == "0s"
+    )
+    error_message = "A policy is another one than its rule."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.alert["steps-failing-fast"].conditions[0].condition_prometheus_query_language[0].query, "> 14.4 * 0.005\n")
+    error_message = "The error budget is not what the objective leaves."
+  }
+}
+
+run "what_is_critical_is_told_again" {
+  command = plan
+  variables {
+    alerts = { runbooks_url = "https://example.com/runbooks", existing_channels = ["projects/example-project/notificationChannels/1"], renotify_minutes = 30 }
+  }
+
+  assert {
+    condition = alltrue([
+      for name, policy in google_monitoring_alert_policy.alert :
+      join(",", [for again in policy.alert_strategy[0].notification_channel_strategy : again.renotify_interval]) == (policy.severity == "CRITICAL" ? "1800s" : "")
+    ])
+    error_message = "A critical alert is told once, or another one twice."
   }
 }
 
 run "every_alert_reaches_everybody" {
   command = plan
   variables {
-    alerts = { runbooks_url = "https://example.com/runbooks", emails = ["one@example.com", "two@example.com"] }
+    alerts = {
+      runbooks_url      = "https://example.com/runbooks"
+      emails            = ["one@example.com", "two@example.com"]
+      channels          = { on-call = { type = "sms", labels = { number = "+15550100" } } }
+      existing_channels = ["projects/example-project/notificationChannels/1"]
+    }
   }
 
   assert {
     condition = alltrue([
-      for policy in concat(
-        values(google_monitoring_alert_policy.threshold),
-        values(google_monitoring_alert_policy.burn_rate),
-        [google_monitoring_alert_policy.sweep_silent, google_monitoring_alert_policy.token_spending],
-      ) : length(policy.notification_channels) == 2
+      for policy in google_monitoring_alert_policy.alert : length(policy.notification_channels) == 4
     ])
-    error_message = "An alert reaches nobody."
+    error_message = "An alert does not reach everybody."
+  }
+}
+
+run "a_channel_with_a_secret_is_refused" {
+  command = plan
+  variables {
+    alerts = { runbooks_url = "https://example.com/runbooks", channels = { chat = { type = "slack", labels = { auth_token = "x" } } } }
+  }
+  expect_failures = [var.alerts]
+}
+
+run "a_channel_that_is_not_named_in_full_is_refused" {
+  command = plan
+  variables {
+    alerts = { runbooks_url = "https://example.com/runbooks", existing_channels = ["on-call"] }
+  }
+  expect_failures = [var.alerts]
+}
+
+run "telling_again_more_often_than_is_possible_is_refused" {
+  command = plan
+  variables {
+    alerts = { runbooks_url = "https://example.com/runbooks", renotify_minutes = 5 }
+  }
+  expect_failures = [var.alerts]
+}
+
+run "an_existing_channel_is_somebody_to_tell_in_prod" {
+  command = plan
+  variables {
+    environment = "prod"
+    alerts      = { runbooks_url = "https://example.com/runbooks", existing_channels = ["projects/example-project/notificationChannels/1"] }
+  }
+
+  assert {
+    condition     = length(google_monitoring_notification_channel.email) == 0
+    error_message = "A mail address appeared from nowhere."
   }
 }
 
@@ -86,15 +176,8 @@ run "metrics_count_this_environment_alone" {
   }
 }
 
-run "burn_rates_are_told_over_a_long_and_a_short_window" {
+run "the_objective_counts_the_workers_own_faults" {
   command = plan
-
-  assert {
-    condition = alltrue([
-      for policy in values(google_monitoring_alert_policy.burn_rate) : policy.combiner == "AND" && length(policy.conditions) == 2
-    ])
-    error_message = "A burn-rate alert looks at one window only."
-  }
 
   assert {
     condition     = google_monitoring_slo.steps_succeed.goal == 0.99 && strcontains(google_monitoring_slo.steps_succeed.request_based_sli[0].good_total_ratio[0].bad_service_filter, "one_of(")

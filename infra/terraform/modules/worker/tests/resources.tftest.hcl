@@ -1,3 +1,7 @@
+mock_provider "google-beta" {}
+
+mock_provider "time" {}
+
 mock_provider "google" {
   mock_data "google_project" {
     defaults = { number = "123456789012" }

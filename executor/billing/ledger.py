@@ -1,0 +1,240 @@
+"""The spending of runs and days, under ceilings that hold for all executors.
+
+A run's account is the document `llm_spend/run~<runId>`: a call is held for before it begins, by
+a commit that is guarded by the version read, and settled after its report is stored. The day's
+ceiling is granted in slices; see `day`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from random import Random
+from typing import Any
+
+from executor.billing.accounts import Account, parse_account
+from executor.billing.bills import call_cost
+from executor.billing.day import COLLECTION, KEEP_ACCOUNTS, DayBudget
+from executor.billing.prices import FREE, MicroUsd, Price, PriceTable, price_on
+from executor.billing.time_left import TimeLeft
+from executor.contract.tiers import ServiceTier
+from executor.ports import CALL_TIMEOUT_SECONDS, ModelRequest
+from shared.domain.documents import Create, DocumentRef, FieldPath, Snapshot, Update, Write
+from shared.domain.errors import CostCeilingExceeded, FirestoreUnavailable, LlmProfileInvalid
+from shared.domain.identifiers import RunId, job_id
+from shared.domain.jobs import JobRecord
+from shared.ports import Clock, Conflict, DocumentStore, StoreUnavailable
+
+MAX_TRIES = 20
+_FIRST_JITTER_SECONDS = 0.05
+_LONGEST_JITTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """The most that a call can cost, held for it."""
+
+    call: str
+    run_id: RunId
+    day: date
+    amount: MicroUsd
+    price: Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendLedger:
+    """Holds spending under the ceilings. An account without a ceiling is never written."""
+
+    documents: DocumentStore
+    clock: Clock
+    random: Random
+    prices: PriceTable
+    per_run: MicroUsd | None
+    #: This instance's part in the day's ceiling, where there is one.
+    day: DayBudget | None
+    #: What calls cost that were made here, until their runs' accounts know it.
+    _costs: dict[str, MicroUsd] = field(default_factory=dict)
+
+    async def reserve(
+        self, request: ModelRequest, job: JobRecord, deadline: TimeLeft
+    ) -> Reservation:
+        """Hold the most that the job's next call can cost; the same call is held for once.
+
+        What former holders of the claim left standing is settled with it: by their usage
+        where the job record knows it, and in full where a call's outcome was lost.
+
+        Raises:
+            CostCeilingExceeded: it does not fit; nothing is held.
+            CostCeilingHeld: it does not fit before calls under way have ended.
+            LlmProfileInvalid: the most that it can cost is not known.
+            FirestoreUnavailable: the ledger did not answer.
+        """
+        today = self.clock.now().date()
+        reservation = self._reservation(request, job, today, job.llm_calls + 1)
+        call, amount = reservation.call, reservation.amount
+        self._costs.pop(call, None)
+        if self.day is not None:
+            await self.day.grant(call, today, amount, deadline)
+        if self.per_run is None:
+            return reservation
+        try:
+            await self._change(
+                job.run_id,
+                lambda run: self._settled(run, job, kept=call).reserve(call, amount),
+                deadline.available,
+            )
+        except (CostCeilingExceeded, FirestoreUnavailable):
+            if self.day is not None:
+                self.day.charge(call, FREE)
+            raise
+        return reservation
+
+    def standing(self, request: ModelRequest, job: JobRecord, day: date) -> Reservation:
+        """What was held, on that day, for the call that the job booked last.
+
+        Raises:
+            LlmProfileInvalid: see `reserve`.
+        """
+        return self._reservation(request, job, day, job.llm_calls)
+
+    def charge(self, reservation: Reservation, cost: MicroUsd | None) -> None:
+        """Remember what the call cost, without a known cost all of it; `settle` writes it."""
+        if self.day is not None:
+            self.day.charge(reservation.call, cost)
+        if self.per_run is not None:
+            self._costs[reservation.call] = reservation.amount if cost is None else cost
+
+    def hand_over(self, reservation: Reservation) -> None:
+        """Count a call in full under the day's ceiling: its end may be seen elsewhere."""
+        if self.day is not None:
+            self.day.charge(reservation.call, None)
+
+    async def settle(self, job: JobRecord, deadline: TimeLeft) -> None:
+        """Leave nothing reserved for the claim but a call that is under way in the background.
+
+        Raises:
+            FirestoreUnavailable: the ledger did not answer; what is reserved stands.
+        """
+        if self.per_run is not None:
+            under_way = f"{_claim(job)}{job.llm_calls}" if job.interaction else None
+            await self._change(
+                job.run_id,
+                lambda run: self._settled(run, job, kept=under_way),
+                deadline.remaining,
+            )
+        if self.day is not None:
+            await self.day.settle(deadline)
+
+    def _settled(self, run: Account, job: JobRecord, *, kept: str | None) -> Account:
+        """The account after the claim's calls, of whatever day, but for the one kept."""
+        claim = _claim(job)
+        known = {f"{claim}{number}": cost for number, cost in _known_costs(job, self.prices)}
+        for call in run.reserved:
+            _, _, name = call.partition("/")
+            if name.startswith(claim) and kept not in {call, name}:
+                run = run.charge(call, self._costs.get(call, known.get(name)))
+        return run
+
+    def _reservation(
+        self, request: ModelRequest, job: JobRecord, day: date, number: int
+    ) -> Reservation:
+        price = self._price(request, day)
+        return Reservation(
+            call=f"{day}/{_claim(job)}{number}",
+            run_id=job.run_id,
+            day=day,
+            amount=_worst_case(price, request, day),
+            price=price,
+        )
+
+    def _price(self, request: ModelRequest, today: date) -> Price:
+        model = request.profile.model_name
+        price = price_on(self.prices, model, today)
+        if price is None:
+            raise LlmProfileInvalid(
+                f"llmProfile.modelName: {model} has no price in MODEL_PRICES for {today},"
+                " and a cost ceiling is set"
+            )
+        return price
+
+    async def _change(
+        self,
+        run_id: RunId,
+        change: Callable[[Account], Account],
+        seconds_left: Callable[[], float],
+    ) -> None:
+        """Apply the change to the run's account; again, when others changed it meanwhile."""
+        ref = DocumentRef(COLLECTION, f"run~{run_id}")
+        for attempt in range(MAX_TRIES):
+            if seconds_left() <= 0:
+                break
+            try:
+                [stored] = await self.documents.read(
+                    [ref], timeout_seconds=CALL_TIMEOUT_SECONDS
+                )
+                before = parse_account(
+                    stored.data if stored else None, scope="run", ceiling=self.per_run
+                )
+                after = change(before)
+                if after == before:
+                    return
+                expires = self.clock.now() + KEEP_ACCOUNTS
+                write = _write(ref, stored, after, expires)
+                await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
+            except (Conflict, StoreUnavailable):
+                await self._pause(attempt)
+            else:
+                for call in before.reserved.keys() - after.reserved.keys():
+                    self._costs.pop(call, None)
+                return
+        raise FirestoreUnavailable("the run's spending could not be written in time")
+
+    async def _pause(self, attempt: int) -> None:
+        longest = min(_FIRST_JITTER_SECONDS * 2.0**attempt, _LONGEST_JITTER_SECONDS)
+        await asyncio.sleep(self.random.uniform(0, longest))
+
+
+def _claim(job: JobRecord) -> str:
+    """What the names of the claim's calls begin with, behind their day."""
+    return f"{job_id(job.run_id, job.step_id)}/{job.claim_id}/"
+
+
+def _worst_case(price: Price, request: ModelRequest, day: date) -> MicroUsd:
+    """The most that the call can cost, at the dearest of the tiers that may serve it.
+
+    The usual one is always among them: a provider that serves at another tier than was asked
+    serves at that.
+    """
+    most = request.profile.max_output_tokens
+    if most is None:
+        raise LlmProfileInvalid(
+            "llmProfile.maxOutputTokens: required, as a cost ceiling is set"
+        )
+    tiers = dict.fromkeys([ServiceTier.STANDARD, request.service_tier, *request.may_reach])
+    at_tiers = {tier: price.at_tier(tier) for tier in tiers}
+    unpriced = next((tier for tier, found in at_tiers.items() if found is None), None)
+    if unpriced is not None:
+        model = request.profile.model_name
+        raise LlmProfileInvalid(
+            f"llmProfile.modelName: {model} has no price of the tier {unpriced} in MODEL_PRICES"
+            f" for {day}, and a cost ceiling is set"
+        )
+    return max(found.worst_case(request, most) for found in at_tiers.values() if found)
+
+
+def _known_costs(job: JobRecord, prices: PriceTable) -> Iterator[tuple[int, MicroUsd]]:
+    for attempt in job.history:
+        for call in attempt.calls:
+            cost = call_cost(call, prices)
+            if cost is not None:
+                yield call.number, cost
+
+
+def _write(
+    ref: DocumentRef, stored: Snapshot | None, account: Account, expires: datetime
+) -> Write:
+    fields = {**account.as_document(), "expireAt": expires}
+    if stored is None:
+        return Create(ref=ref, data=fields)
+    changes: dict[FieldPath, Any] = {(name,): value for name, value in fields.items()}
+    return Update(ref=ref, changes=changes, guard=stored.version)

@@ -1,0 +1,1 @@
+"""Documents that only this stage reads, parsed once. Pure."""

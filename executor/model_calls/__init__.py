@@ -1,0 +1,1 @@
+"""Asking the model, within the budgets of calls, time and money."""

@@ -1,0 +1,1 @@
+"""From a leased job to a stored report."""

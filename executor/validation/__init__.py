@@ -1,0 +1,1 @@
+"""Judging schemas and answers. Pure."""

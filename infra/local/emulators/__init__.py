@@ -1,0 +1,1 @@
+"""The official emulators, and what stands between them and the functions."""

@@ -1,0 +1,1 @@
+"""Child processes, and the functions that run in them."""

@@ -1,0 +1,1 @@
+"""Small servers on loopback inside the running event loop."""

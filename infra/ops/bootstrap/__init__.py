@@ -1,0 +1,1 @@
+"""What an empty project needs before the first `terraform apply`."""

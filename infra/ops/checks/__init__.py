@@ -1,0 +1,1 @@
+"""Checks of what a report says, beyond its schema: a small library. Pure."""

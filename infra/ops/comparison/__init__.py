@@ -1,0 +1,1 @@
+"""Statistics of two variants: is one better, and how sure is that. Pure."""

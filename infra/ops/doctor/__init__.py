@@ -1,0 +1,1 @@
+"""Finding what is set up wrong in an environment."""

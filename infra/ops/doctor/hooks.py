@@ -1,0 +1,49 @@
+"""Whether the provider's announcements of ended calls can arrive."""
+
+from collections.abc import Iterator
+
+from infra.ops.doctor.facts import (
+    EXECUTOR,
+    NOTIFY,
+    CheckLevel,
+    CheckResult,
+    Function,
+    Observed,
+)
+
+_EVERYBODY = "allUsers"
+
+
+def hook_findings(observed: Observed) -> Iterator[CheckResult]:
+    """What keeps hooks away: nothing but time is lost, and the one window stays open."""
+    executor, notify = observed.functions.get(EXECUTOR), observed.functions.get(NOTIFY)
+    if executor is None or observed.cloud is None or "functions" in observed.unreadable:
+        return
+    url = executor.environ.get("WEBHOOK_URL", "").rstrip("/")
+    for problem in _problems(url, notify):
+        yield CheckResult(
+            subject=NOTIFY,
+            problem=problem,
+            remedy=observed.apply,
+            level=CheckLevel.WARNING,
+        )
+
+
+def _problems(url: str, notify: Function | None) -> Iterator[str]:
+    if notify is None:
+        if url:
+            yield "calls are announced to it, and there is no such function"
+        return
+    if notify.trouble:
+        yield notify.trouble
+    if not url:
+        yield "no call is announced to it: the executor has no WEBHOOK_URL"
+    elif url != notify.url.rstrip("/"):
+        yield f"calls are announced at {url}, and it answers at {notify.url}"
+    if notify.invokers is not None and _EVERYBODY not in notify.invokers:
+        yield "the provider may not call it: only what everybody may call can be announced to"
+    if notify.key is None:
+        yield "it has no WEBHOOK_SECRET, and takes no hook"
+    elif notify.key.state != "ENABLED":
+        state = notify.key.state or "missing"
+        yield f"version {notify.key.version} of {notify.key.secret} is {state}: it cannot start"

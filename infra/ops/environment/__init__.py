@@ -1,0 +1,1 @@
+"""Reaching an environment, and reading its documents as they are."""

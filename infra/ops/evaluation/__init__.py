@@ -1,0 +1,1 @@
+"""Prompts, schemas and models compared on the inputs of past steps, by the deployed code."""

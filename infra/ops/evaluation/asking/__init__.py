@@ -1,0 +1,1 @@
+"""Asking: every case by every variant, by the deployed code, in a folder of its own."""

@@ -1,0 +1,1 @@
+"""Findings: what was measured, what differs, and what may be believed of it. Pure."""

@@ -1,0 +1,1 @@
+"""Commands that need no environment: the local one, bundles, trials."""

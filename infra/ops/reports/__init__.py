@@ -1,0 +1,1 @@
+"""Reports: read, and verified against what they were made from."""

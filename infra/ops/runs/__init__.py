@@ -1,0 +1,1 @@
+"""Runs and steps as an operator sees them."""

@@ -1,0 +1,1 @@
+"""One run that must succeed and one that must fail, sent through an environment."""

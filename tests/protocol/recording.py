@@ -1,0 +1,31 @@
+"""Traces of simulated runs, for the model to follow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.protocol.events import StepEvents, Trace
+from tests.simulation.explore import random_case
+from tests.simulation.nemesis import Fault
+from tests.simulation.simulate import simulate
+
+#: So many seeds at once.
+CHUNK = 50
+#: What the model leaves out: effects that come after their caller gave up, machines whose
+#: clocks are wrong, and other inputs under a report that stands.
+_NOT_IN_THE_MODEL = frozenset(
+    {Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK, Fault.CHANGED}
+)
+
+
+def recorded(first: int, seeds: int = CHUNK) -> Sequence[Trace]:
+    """The traces of the steps of these seeds whose calls are awaited."""
+    found: list[Trace] = []
+    for seed in range(first, first + seeds):
+        case = random_case(seed)
+        if case.call_mode.startswith("background"):
+            continue
+        odds = replace(case.odds, allowed=case.odds.allowed - _NOT_IN_THE_MODEL)
+        events = StepEvents()
+        simulate(replace(case, odds=odds, logged=False), watcher=events)
+        found += events.traces()
+    return found

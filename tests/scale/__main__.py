@@ -1,0 +1,70 @@
+"""`make scale`: what a thousand steps a second would ask of the cloud, counted."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.scale.measures import Load, Swept, ends_of_one_run, load, sweep_due, sweep_runs
+from tests.scale.rows import Row, ends_row, load_rows, sweep_rows
+
+#: Steps a second, and for how many virtual seconds: as many steps as take a minute or two.
+_USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 20}
+_RUNS, _DUE, _MOST_SWEEPS, _ENDS = 20_000, 100_000, 10, 50
+
+
+def say(line: object) -> None:
+    """Print a line at once, but where figures alone are wanted."""
+    if not os.environ.get("JSON"):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def _rows(
+    workers: ProcessPoolExecutor, loads: Mapping[int, int], *, small: bool
+) -> Iterator[tuple[str, object, Sequence[Row]]]:
+    share = 20 if small else 1
+    loading = [workers.submit(load, rate, seconds) for rate, seconds in loads.items()]
+    due = workers.submit(sweep_due, _DUE // share, most=_MOST_SWEEPS)
+    runs = workers.submit(sweep_runs, _RUNS // share)
+    ends = workers.submit(ends_of_one_run, _ENDS)
+    for each in loading:
+        found: Load = each.result()
+        yield f"{found.steps_a_second} steps a second", found.as_json(), load_rows(found)
+    swept: Swept = runs.result()
+    yield f"{swept.documents} running runs", swept.as_json(), sweep_rows(swept)
+    drained: Swept = due.result()
+    yield f"{drained.documents} due jobs", drained.as_json(), sweep_rows(drained)
+    commits = ends.result()
+    yield f"{_ENDS} ends of one run", {"commitsAStep": commits}, [ends_row(commits)]
+
+
+def main() -> int:
+    """Count; 1 when a row is not reached."""
+    parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
+    parser.add_argument("--seconds", type=int, help="virtual seconds of every load")
+    parser.add_argument("--small", action="store_true", help="a twentieth of everything")
+    arguments = parser.parse_args()
+    loads = {
+        rate: arguments.seconds or (max(10, seconds // 20) if arguments.small else seconds)
+        for rate, seconds in _USUAL.items()
+        if not arguments.small or rate < max(_USUAL)
+    }
+    figures: dict[str, object] = {}
+    missed: list[Row] = []
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
+        for name, found, rows in _rows(workers, loads, small=arguments.small):
+            figures[name] = {"counted": found, "rows": [row.as_json() for row in rows]}
+            for row in rows:
+                say(f"{name}: {row}")
+            missed += [row for row in rows if not row.reached]
+    if os.environ.get("JSON"):
+        sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

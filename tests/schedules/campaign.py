@@ -1,0 +1,186 @@
+"""Enumerations on all processors: bounded, and gone on with where they were left."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path as FilePath
+
+from tests.schedules.scenes import SCENES
+from tests.schedules.search import Bounds, Found, Frontier, Path, Spent, Visited, run_path
+
+_ROOT = FilePath(__file__).parents[2]
+_SOURCES = ("dispatcher", "executor", "shared", "tests/simulation", "tests/schedules")
+_CHUNK = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enumerated:
+    """What an enumeration came to."""
+
+    scene: str
+    bounds: Bounds
+    schedules: int
+    states: int
+    #: Schedules that were not run before the time was over.
+    left: int
+    seconds: float
+    #: The simplest one that breaks a promise.
+    broken: Found | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether all was enumerated, and nothing broke a promise."""
+        return not self.left and self.broken is None
+
+    def as_json(self) -> dict[str, object]:
+        """The figures."""
+        return {
+            "scene": self.scene,
+            "preemptions": self.bounds.preemptions,
+            "faults": self.bounds.faults,
+            "schedules": self.schedules,
+            "states": self.states,
+            "left": self.left,
+            "seconds": round(self.seconds, 1),
+            "broken": list(self.broken.schedule) if self.broken else None,
+        }
+
+    def __str__(self) -> str:
+        broken = f"BROKEN by {' '.join(self.broken.schedule)}" if self.broken else "0 broken"
+        left = f", {self.left} NOT RUN" if self.left else ""
+        return (
+            f"{self.scene}: {SCENES[self.scene].what};"
+            f" ≤ {self.bounds.preemptions} preemptions, ≤ {self.bounds.faults} crashes:"
+            f" {self.schedules} schedules, {self.states} states in {self.seconds:.0f} s"
+            f"; {broken}{left}"
+        )
+
+
+@contextmanager
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """All processors."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as found:
+        yield found
+
+
+@cache
+def _visited(enumeration: str) -> Visited:
+    """What this process has told of already: it need not go on there again."""
+    del enumeration
+    return Visited()
+
+
+def _run(
+    enumeration: str, scene: str, paths: Sequence[Path], bounds: Bounds
+) -> Sequence[Found]:
+    visited = _visited(enumeration)
+    return [run_path(SCENES[scene], path, bounds, visited) for path in paths]
+
+
+def enumerate_scene(
+    workers: ProcessPoolExecutor,
+    scene: str,
+    bounds: Bounds,
+    *,
+    seconds: float,
+    kept_in: FilePath | None = None,
+) -> Enumerated:
+    """Run all schedules of the scene, unless the time is over or one breaks a promise.
+
+    Args:
+        workers: where they run.
+        scene: the name of the scene.
+        bounds: how far to go.
+        seconds: how long at most, on the wall.
+        kept_in: the folder where an unfinished enumeration waits to be gone on with.
+    """
+    begun, enumeration = time.monotonic(), uuid.uuid4().hex
+    place = kept_in / f"{scene}-{bounds.preemptions}-{bounds.faults}.json" if kept_in else None
+    frontier = _kept(place, bounds) or Frontier(bounds)
+    broken: Found | None = None
+    running: set[Future[Sequence[Found]]] = set()
+    while not broken and (running or frontier.waiting):
+        if time.monotonic() - begun > seconds:
+            break
+        while frontier.waiting and len(running) < 2 * (os.cpu_count() or 1):
+            running.add(workers.submit(_run, enumeration, scene, frontier.next(_CHUNK), bounds))
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        broken = _added(frontier, done)
+    late, _ = wait(running)
+    broken = _added(frontier, late) or broken
+    _keep(place, frontier, done=broken is not None or not frontier.waiting)
+    return Enumerated(
+        scene=scene,
+        bounds=bounds,
+        schedules=frontier.schedules,
+        states=len(frontier.visited.least),
+        left=0 if broken else len(frontier.waiting),
+        seconds=time.monotonic() - begun,
+        broken=broken,
+    )
+
+
+def _added(frontier: Frontier, done: set[Future[Sequence[Found]]]) -> Found | None:
+    broken: list[Found] = []
+    for future in done:
+        for found in future.result():
+            frontier.add(found)
+            broken += [found] if found.violations else []
+    return min(broken, key=lambda found: len(found.schedule), default=None)
+
+
+@cache
+def _fingerprint() -> str:
+    """Of the code: what was enumerated on other code says nothing about this."""
+    digest = blake2b(digest_size=16)
+    for folder in _SOURCES:
+        for file in sorted((_ROOT / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _keep(place: FilePath | None, frontier: Frontier, *, done: bool) -> None:
+    if place is None:
+        return
+    if done:
+        place.unlink(missing_ok=True)
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    visited = {
+        state.hex(): [[spent.preemptions, spent.faults] for spent in least]
+        for state, least in frontier.visited.least.items()
+    }
+    waiting = [[simple, length, path.hex()] for simple, length, path in frontier.waiting]
+    kept = {
+        "code": _fingerprint(),
+        "schedules": frontier.schedules,
+        "visited": visited,
+        "waiting": waiting,
+    }
+    place.write_text(json.dumps(kept))
+
+
+def _kept(place: FilePath | None, bounds: Bounds) -> Frontier | None:
+    if place is None or not place.exists():
+        return None
+    kept = json.loads(place.read_text())
+    if kept["code"] != _fingerprint():
+        return None
+    least = {
+        bytes.fromhex(state): tuple(Spent(*spent) for spent in spents)
+        for state, spents in kept["visited"].items()
+    }
+    waiting = [
+        (simple, length, bytes.fromhex(path)) for simple, length, path in kept["waiting"]
+    ]
+    return Frontier(
+        bounds=bounds, waiting=waiting, visited=Visited(least), schedules=kept["schedules"]
+    )

@@ -1,0 +1,208 @@
+"""A world in which every operation of a port waits until it is chosen."""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from random import Random
+from typing import TypeVar, TypeVarTuple
+
+from tests.simulation.loop import Host, VirtualLoop, _Handle
+from tests.simulation.nemesis import APPLICABLE, CALM, Fault, Kind, Nemesis
+from tests.simulation.process import Process
+from tests.simulation.world import Call, World
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+#: Jitter between two tries is shorter, and after it comes an operation, whose place in the
+#: order is enumerated anyway; the pause between two looks for an answer is longer.
+SHORTEST_WAIT_SECONDS = 0.4
+
+#: Objects and documents that nobody writes once the run stands. Reading them commutes with
+#: every operation, so the order of such a read is no choice.
+_NEVER_WRITTEN = ("inputs/", "llm_prompts/", "llm_schemas/")
+#: What changes nothing: to die before it or after it is the same to everybody else.
+_LOOKS = frozenset({Kind.READ, Kind.QUERY, Kind.STAT, Kind.FETCH, Kind.ASK, Kind.PULL})
+
+
+class Steady(Random):
+    """Draws the same each time."""
+
+    def __init__(self, draw: float = 0.5) -> None:
+        super().__init__(0)
+        self._draw = draw
+
+    def random(self) -> float:
+        """See there."""
+        return self._draw
+
+
+class Outcome(StrEnum):
+    """How a chosen operation goes."""
+
+    DONE = "done"
+    CRASH_BEFORE = "crash_before"
+    CRASH_AFTER = "crash_after"
+    LOST_ANSWER = "lost_answer"
+    REFUSED = "refused"  #: It does not happen, and the caller is told so.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pending:
+    """An operation that waits to be chosen."""
+
+    call: Call
+    issued_at: float
+    decision: "asyncio.Future[Outcome]"
+
+    @property
+    def faults(self) -> Sequence[Outcome]:
+        """How it can go wrong, as far as the order of things is concerned."""
+        faults = [Outcome.CRASH_BEFORE]
+        if self.call.kind not in _LOOKS:
+            faults += [Outcome.CRASH_AFTER, Outcome.REFUSED]
+        if Fault.LOST_ANSWER in APPLICABLE[self.call.kind]:
+            faults.append(Outcome.LOST_ANSWER)
+        return faults
+
+
+class HeldLoop(VirtualLoop):
+    """A virtual loop whose time moves when told, and whose processes can be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(Steady())
+        self.stopped: dict[Host, list[_Handle]] = {}
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As there; a wait too short to matter is none."""
+        if when - self._now >= SHORTEST_WAIT_SECONDS:
+            return super().call_at(when, callback, *args, context=context)
+        handle = _Handle(self._now, callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def settle(self) -> None:
+        """Run until nothing goes on without an operation or without time."""
+        self.run(lambda: True)
+
+    def next_moment(self) -> float | None:
+        """When the next timer of a living process fires."""
+        while self._timers and _idle(self._timers[0][3]):
+            self._timers.remove(self._timers[0])
+            self._timers.sort()
+        return self._timers[0][0] if self._timers else None
+
+    def advance(self, moment: float) -> None:
+        """Let the time become this, with no timer before it, and settle."""
+        super().call_at(moment, lambda: None, context=contextvars.Context())
+        jumps = iter((False, True))
+        self.run(lambda: next(jumps, True))
+
+    def hold(self, process: Process) -> None:
+        """Hold back whatever of this process comes due, until `resume`."""
+        self.stopped.setdefault(process, [])
+
+    def resume(self, process: Process) -> None:
+        """Let it go on: first with what came due meanwhile."""
+        self._ready.extend(self.stopped.pop(process, ()))
+        self.settle()
+
+    def _step(self, handle: _Handle) -> None:
+        if handle.host is not None and handle.host in self.stopped:
+            self.stopped[handle.host].append(handle)
+        else:
+            super()._step(handle)
+
+
+def _idle(handle: _Handle) -> bool:
+    return handle.cancelled() or (handle.host is not None and not handle.host.alive)
+
+
+def make_held_loop() -> HeldLoop:
+    """A loop; see `tests.simulation.loop.make_loop`."""
+    return HeldLoop()  # type: ignore[abstract]
+
+
+class HeldWorld(World):
+    """Holds operations, and remembers what each process has heard."""
+
+    loop: HeldLoop
+
+    def __init__(self, loop: HeldLoop, *, call_seconds: float, traced: bool) -> None:
+        nemesis = Nemesis(0, CALM, ())
+        # The model thinks for 2 to 30 seconds: see `tests.simulation.model.thinking_seconds`.
+        nemesis.schedule = Steady((min(call_seconds, 25.0) - 2.0) / 28.0)
+        super().__init__(loop, nemesis, traced=traced)
+        self._call_seconds = call_seconds
+        #: Nothing is held any more.
+        self.calm = True
+        self.held: list[Pending] = []
+        #: A digest of all that a process was told, by its name: with the code, its state.
+        self.heard: dict[str, bytes] = {}
+        #: Gives what an answer says, but for what is not the same in equal states.
+        self.told: Callable[[object], object] = repr
+
+    def ready(self, process: Process) -> Sequence[Pending]:
+        """The operations of this process that wait, in the order in which they came."""
+        return [pending for pending in self.held if pending.call.process is process]
+
+    async def perform(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
+        """See there: once the operation is chosen, it happens as was decided."""
+        self.next_fault(call.kind, call.process.name, call.target)
+        call.begin()
+        if call.work_seconds:
+            await asyncio.sleep(self._call_seconds)
+        if self.calm or _never_written(call):
+            return await apply()
+        outcome = await self._chosen(call)
+        if outcome is Outcome.CRASH_BEFORE:
+            await self._die(call)
+        if outcome is Outcome.REFUSED:
+            await self._answer(call, outcome, call.refused)
+            raise call.refused
+        try:
+            result = await apply()
+        except Exception as problem:
+            await self._answer(call, outcome, problem)
+            raise
+        await self._answer(call, outcome, result)
+        return result
+
+    async def _chosen(self, call: Call) -> Outcome:
+        pending = Pending(
+            call=call, issued_at=self.loop.time(), decision=self.loop.create_future()
+        )
+        self.held.append(pending)
+        try:
+            return await pending.decision
+        finally:
+            if pending in self.held:
+                self.held.remove(pending)
+
+    async def _answer(self, call: Call, outcome: Outcome, answer: object) -> None:
+        if outcome is Outcome.CRASH_AFTER:
+            await self._die(call)
+        lost = outcome is Outcome.LOST_ANSWER
+        who, at = call.process.name, self.loop.time()
+        said = "lost" if lost else self.told(answer)
+        text = repr((self.heard.get(who), call.kind, call.target, at, said))
+        self.heard[who] = blake2b(text.encode(), digest_size=12).digest()
+        if lost:
+            raise call.unanswered
+
+    def forget_dead(self) -> None:
+        """Drop what no living process waits for."""
+        self.held = [pending for pending in self.held if pending.call.process.alive]
+
+
+def _never_written(call: Call) -> bool:
+    return all(name.startswith(_NEVER_WRITTEN) for name in call.target.split(" "))

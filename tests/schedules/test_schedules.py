@@ -1,0 +1,104 @@
+"""The enumeration is complete within small bounds, repeats itself, and finds what it is for."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.schedules.breakages import BREAKAGES, broken
+from tests.schedules.campaign import enumerate_scene, pool
+from tests.schedules.scenes import SCENES
+from tests.schedules.search import (
+    Bounds,
+    Frontier,
+    Visited,
+    replayed,
+    run_path,
+    shrunk,
+    violations,
+)
+
+#: As far as every run of the tests goes; `make schedules` goes further.
+_SMALL = Bounds(preemptions=0, faults=1)
+
+
+# A minute of work in the largest scene, which a loaded machine may take ten times as long for.
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("scene", SCENES)
+def test_no_order_with_one_crash_and_no_preemption_breaks_a_promise(scene: str) -> None:
+    frontier, visited = Frontier(_SMALL), Visited()
+
+    while frontier.waiting:
+        [path] = frontier.next(1)
+        found = run_path(SCENES[scene], path, _SMALL, visited)
+        assert not found.violations, found
+        frontier.add(found)
+
+    assert frontier.schedules > 10
+
+
+def test_the_same_choices_lead_to_the_same_state() -> None:
+    schedule = ("deliver:message-1", "executor-1", "deliver:message-1", "executor-2", "time")
+    digests = []
+
+    for _ in range(2):
+        with replayed(SCENES["step"], schedule) as execution:
+            assert execution.taken == list(schedule)
+            digests.append(execution.digest())
+
+    assert digests[0] == digests[1]
+
+
+def test_the_order_of_operations_that_do_not_touch_each_other_is_forgotten() -> None:
+    """Two executors read the same records: who was first makes no difference afterwards."""
+    starts = ("deliver:message-1", "deliver:message-1")
+    digests = []
+
+    for reads in (("executor-1", "executor-2"), ("executor-2", "executor-1")):
+        with replayed(SCENES["step"], (*starts, *reads, "executor-1")) as execution:
+            digests.append(execution.digest())
+
+    assert digests[0] == digests[1]
+
+
+def test_a_counterexample_shrinks_to_the_choices_that_matter() -> None:
+    with broken("finalize_over_cancelled"):
+        long = (
+            "deliver:message-1",
+            "executor-1",
+            "deliver:message-1",
+            "executor-2",
+            "executor-1",
+            "act:cancel",
+        )
+        shortest = shrunk(SCENES["cancel"], long)
+
+        assert violations(SCENES["cancel"], shortest)
+        assert len(shortest) < len(long)
+        assert "act:cancel" in shortest
+    assert not violations(SCENES["cancel"], shortest)
+
+
+def test_a_live_lease_that_is_taken_over_is_found_at_once() -> None:
+    with broken("live_lease_taken"):
+        found = run_path(SCENES["step"], b"", _SMALL, Visited())
+
+    assert found.violations
+
+
+def test_at_least_thirty_breakages_concern_the_order_of_things() -> None:
+    assert len(BREAKAGES) >= 30
+
+
+def test_an_enumeration_that_was_cut_off_goes_on_where_it_was_left(
+    tmp_path: Path,
+) -> None:
+    bounds = Bounds(preemptions=0, faults=0)
+    with pool() as workers:
+        first = enumerate_scene(workers, "chain", bounds, seconds=0, kept_in=tmp_path)
+        again = enumerate_scene(workers, "chain", bounds, seconds=120, kept_in=tmp_path)
+        whole = enumerate_scene(workers, "chain", bounds, seconds=120)
+
+    assert not first.sound
+    assert again.sound
+    assert again.states == whole.states
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,69 @@
+"""With which code a step may have failed, given all that befell its run."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.simulation.nemesis import HARMLESS, Fault, Injected, Kind
+from tests.simulation.promises import Promise, Violation
+from tests.simulation.scenarios import Scenario
+
+_CALLS = frozenset({Kind.GENERATE, Kind.BEGIN, Kind.ASK})
+_LOOKS = frozenset({Kind.STAT, Kind.FETCH})
+_UPLOADS = frozenset({Kind.STAT, Kind.CREATE})
+_ANY = frozenset(Kind)
+_EVERY = frozenset(Fault)
+#: By code: what must have happened, on which kinds of operations. One of it is enough.
+_NEEDS: Mapping[str, tuple[Collection[Fault], Collection[Kind]]] = {
+    "LLM_SAFETY_BLOCK": ({Fault.BLOCKED}, _CALLS),
+    "INVALID_STRUCTURED_OUTPUT": ({Fault.INVALID}, _CALLS),
+    "RATE_LIMITED": ({Fault.RATE_LIMITED}, _CALLS),
+    "GEMINI_REQUEST_FAILED": (_EVERY, _CALLS),
+    "LLM_PROFILE_INVALID": ({Fault.UNFIT}, _CALLS),
+    "GCS_READ_FAILED": (_EVERY, _LOOKS),
+    "GCS_WRITE_FAILED": (_EVERY, _UPLOADS),
+    "ARTIFACT_CONFLICT": ({Fault.CHANGED}, {Kind.ACT}),
+    "TIME_BUDGET_EXCEEDED": (_EVERY, _ANY),
+    "ATTEMPTS_EXHAUSTED": (_EVERY - HARMLESS, _ANY),
+    "CALL_OUTCOME_UNKNOWN": (_EVERY, _ANY),
+}
+#: Faults that end no step otherwise than it would have ended.
+ENDURED = frozenset(
+    {Fault.DUPLICATE, Fault.DELAYED, Fault.TOUCHED, Fault.SLOW, Fault.OVERDUE, Fault.LOST}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endings:
+    """Judges how the steps of one run of the simulation ended."""
+
+    scenario: Scenario
+    injected: Collection[Injected]
+    #: The kind of each operation.
+    kinds: list[Kind]
+    #: Runs that lacked room at some time.
+    full: Collection[str]
+
+    def violations(self, run_id: str, steps: Mapping[str, Any]) -> Iterator[Violation]:
+        """What is wrong with the ends of the scenario's steps in this run."""
+        sound = {item.fault for item in self.injected} <= ENDURED and run_id not in self.full
+        for report in self.scenario.runs[run_id]:
+            step = steps[report.step_id]
+            planned = self.scenario.ends.get(report.step_id, "SUCCEEDED")
+            what = f"{run_id}, {report.step_id}: {step['status']}"
+            if sound and step["status"] != planned:
+                yield Violation(Promise.EVERYTHING_ENDS, f"{what}, and nothing was wrong")
+            if step["status"] == "FAILED" and not self._right(run_id, step, planned):
+                yield Violation(Promise.EVERYTHING_ENDS, f"{what} with {step['error']}")
+
+    def _right(self, run_id: str, step: Mapping[str, Any], planned: str) -> bool:
+        code = step["error"]["code"]
+        if code == "RUN_TOO_LARGE":
+            return run_id in self.full
+        if planned == "FAILED" and code in {"INVALID_STEP_INPUTS", "PROMPT_NOT_FOUND"}:
+            return True
+        faults, kinds = _NEEDS.get(code, ((), ()))
+        return any(
+            item.fault in faults and self.kinds[item.operation] in kinds
+            for item in self.injected
+        )

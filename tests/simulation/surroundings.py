@@ -1,0 +1,105 @@
+"""What stands in the stores beside the runs of a scenario, and how full these are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from infra.local.cloud.cloud_events import Document
+from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
+from shared.domain.documents import DocumentRef, FieldPath, Snapshot
+from tests.simulation.delivery import FLOW_RUNS
+from tests.simulation.process import EPOCH
+
+JOBS = "llm_jobs"
+#: Where others keep what fills a run.
+FILLER: FieldPath = ("progress", "filler")
+#: So much is left in a run that is nearly full, in bytes: for nothing at all, for hardly more
+#: than a code, for an ending in its smallest form, for one of two steps, for all.
+ROOMS = (0, 40, 150, 600, 3_000, 5_000, 9_000)
+#: What a page may weigh that is answered in time. Most documents weigh 1.
+PAGE_WEIGHT = 30
+#: Of documents that are heavy, and of those that no page at all brings in time.
+_HEAVY, _UNREADABLE = 20, 1_000
+
+_DUE = EPOCH - timedelta(hours=1)
+_LATER = EPOCH + timedelta(minutes=2)
+#: By document id. The sweep finds what has a shard and a time.
+_JOBS: Mapping[str, Mapping[str, Any]] = {
+    "bare": {"shard": 0, "wakeAt": _DUE},
+    "other~worker": {"shard": 3, "wakeAt": _DUE, "state": "WAITING", "owner": {"pid": 7}},
+    "20260105-090000_BTCUSDT_aaa~z": {"shard": 5, "wakeAt": _LATER, "runId": 5, "stepId": None},
+    "no-shard": {"wakeAt": _DUE, "state": "QUEUED"},
+    "no-time": {"shard": 9, "wakeAt": "2026-01-05T09:00:00Z", "runId": "x", "stepId": "y"},
+    "deep": {"shard": 15, "wakeAt": _LATER, "lease": [1, {"a": None}], "history": "none"},
+    "queued": {"shard": 1, "wakeAt": _DUE, "queue": "in/line|0", "waiting": []},
+    "queued-first": {"queue": "|0"},
+    "queued-last": {"queue": "~~0", "runId": "z"},
+}
+_RUNS: Mapping[str, Mapping[str, Any]] = {
+    "nightly-backup": {"status": "RUNNING", "size": 5},
+    "20260105-090000_BTCUSDT_zzz": {"status": "RUNNING", "steps": ["a", "b"]},
+    "20260105-080000_BTCUSDT_yyy": {"status": "RUNNING", "steps": {"a": "READY"}},
+    "20260105-080000_ETHUSDT_xxx": {
+        "status": "RUNNING",
+        "steps": {"a": {"stepType": "NEWS_EXPORT", "status": "READY", "dependsOn": [5]}},
+    },
+    "20260105-070000_ETHUSDT_www": {"status": "PAUSED", "steps": {}},
+    "20260105-070000_ETHUSDT_vvv": {"status": "RUNNING", "runId": "another", "steps": {}},
+    "~": {"status": "RUNNING", "steps": {}, "error": "not a map"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a case has beside its scenario."""
+
+    #: Documents of others.
+    foreign: Mapping[DocumentRef, Mapping[str, Any]] = field(default_factory=dict)
+    #: What documents weigh that weigh more than 1, in a page of a query.
+    weights: Mapping[DocumentRef, int] = field(default_factory=dict)
+    #: The room that is left in a run at the beginning, by run id, in bytes.
+    rooms: Mapping[str, int] = field(default_factory=dict)
+
+    def weight(self, page: Sequence[Snapshot]) -> int:
+        """What the page weighs."""
+        return sum(self.weights.get(document.ref, 1) for document in page)
+
+
+NONE = Surroundings()
+
+
+def drawn_surroundings(
+    draw: Random, run_ids: Sequence[str], *, foreign: bool, heavy: bool, full: bool
+) -> Surroundings:
+    """Surroundings of this kind."""
+    others = {
+        **{DocumentRef(JOBS, name): data for name, data in _JOBS.items()},
+        **{DocumentRef(FLOW_RUNS, name): data for name, data in _RUNS.items()},
+    }
+    refs = sorted(others, key=str) if foreign or heavy else []
+    count = draw.choice((draw.randint(0, len(refs)), len(refs)))
+    stand = draw.sample(refs, count)
+    ours = [DocumentRef(FLOW_RUNS, run_id) for run_id in run_ids]
+    weights = {ref: draw.choice((1, _HEAVY, _UNREADABLE)) for ref in stand}
+    # Every run of ours can be read, if only alone.
+    weights |= {ref: draw.choice((1, _HEAVY)) for ref in ours}
+    return Surroundings(
+        foreign={ref: others[ref] for ref in stand},
+        weights=weights if heavy else {},
+        rooms={run_id: draw.choice(ROOMS) for run_id in run_ids} if full else {},
+    )
+
+
+def room_in(ref: DocumentRef, document: Document) -> int:
+    """So many bytes can still be added to the document."""
+    return MAX_DOCUMENT_BYTES - document_size(ref, document.fields)
+
+
+def filler(ref: DocumentRef, data: Mapping[str, Any], room: int) -> str:
+    """What leaves only so much room in the document when it stands at `FILLER`, in bytes."""
+    place, name = FILLER
+    inside = {**data.get(place, {}), name: ""}
+    size = document_size(ref, {**data, place: inside})
+    return "." * max(0, MAX_DOCUMENT_BYTES - room - size)

@@ -1,0 +1,77 @@
+"""When a run is read again before one of its steps ends, and how long ends wait: pure."""
+
+from typing import Any
+
+import pytest
+
+from executor.jobs.rivals import (
+    FEW,
+    LONGEST_SPREAD_SECONDS,
+    SLOT_SECONDS,
+    first_spread,
+    reads_first,
+    rivals,
+    spread,
+)
+from shared.domain.identifiers import StepId
+
+OURS = StepId("ours")
+
+
+def run_of(**statuses: object) -> dict[str, Any]:
+    steps = {name: {"status": status} for name, status in statuses.items()}
+    return {"steps": {OURS: {"status": "RUNNING"}, **steps}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({}, 0),
+        ({"a": "RUNNING"}, 1),
+        ({"a": "READY", "b": "RUNNING"}, 2),
+        (
+            {"a": "PENDING", "b": "SUCCEEDED", "c": "FAILED", "d": "SKIPPED", "e": "CANCELLED"},
+            0,
+        ),
+        ({"a": None, "b": 7, "c": ["RUNNING"]}, 0),
+    ],
+)
+def test_who_works_at_another_step_of_the_run_is_a_rival(
+    statuses: dict[str, object], expected: int
+) -> None:
+    assert rivals(run_of(**statuses), OURS) == expected
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"steps": None}, {"steps": ["RUNNING"]}, {"steps": {"a": 1}}]
+)
+def test_a_run_that_is_odd_has_no_rivals(odd: dict[str, Any]) -> None:
+    assert rivals(odd, OURS) == 0
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "newest_known", "reads"),
+    [
+        (0, False, False),
+        (1, False, True),
+        (9, False, True),
+        (9, True, False),
+        (-1, False, False),
+    ],
+)
+def test_the_run_is_read_again_where_somebody_else_has_probably_written_it(
+    *, elsewhere: int, newest_known: bool, reads: bool
+) -> None:
+    assert reads_first(elsewhere, newest_known=newest_known) is reads
+
+
+def test_only_many_rivals_make_a_first_commit_wait() -> None:
+    assert first_spread(0) == first_spread(FEW) == 0
+    assert first_spread(FEW + 10) == 10 * SLOT_SECONDS
+
+
+def test_after_a_lost_race_each_rival_has_a_slot_as_long_as_a_try_took() -> None:
+    assert spread(-1, slot_seconds=1.0) == spread(0, slot_seconds=1.0) == 0
+    assert spread(4, slot_seconds=0.0) == 4 * SLOT_SECONDS
+    assert spread(4, slot_seconds=0.5) == 2.0
+    assert spread(10_000, slot_seconds=0.5) == LONGEST_SPREAD_SECONDS

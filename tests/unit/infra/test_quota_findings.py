@@ -1,0 +1,62 @@
+"""What the doctor says of configured limits beside those that the provider has shown."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from executor.billing.limits import CallLimit, CallLimits
+from infra.ops.doctor.facts import CheckLevel
+from infra.ops.doctor.quotas import quota_findings
+from shared.domain.pacing import Minute, Pace, limited, unknown
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PLACE = "gemini-x@ai_studio"
+LIMITS: CallLimits = {"gemini-x": CallLimit(requests=30)}
+
+
+def paced(*minutes: tuple[int, int, int]) -> Pace:
+    """A pace of minutes: how long ago, granted, refused."""
+    return replace(
+        limited(PLACE, NOW, 30),
+        minutes=tuple(
+            Minute(at=NOW - timedelta(minutes=ago), granted=granted, refused=refused)
+            for ago, granted, refused in minutes
+        ),
+    )
+
+
+def problems(pace: Pace, limits: CallLimits = LIMITS, now: datetime = NOW) -> list[str]:
+    found = list(quota_findings([("gemini-x", pace)], limits, now))
+    assert all(finding.level is CheckLevel.WARNING for finding in found)
+    return [finding.problem for finding in found]
+
+
+def test_a_limit_that_the_provider_keeps_is_no_finding() -> None:
+    assert problems(paced((2, 29, 0), (1, 29, 1))) == []
+    assert problems(paced()) == []
+
+
+def test_a_limit_below_which_calls_are_refused_is_found_with_what_was_taken() -> None:
+    [problem] = problems(paced((2, 29, 9), (1, 28, 10)))
+
+    assert "30 requests a minute" in problem
+    assert "of 57 calls in the last 15 minutes 19 were refused" in problem
+    assert "no minute more than 20 were taken" in problem
+
+
+def test_refusals_of_long_ago_are_no_finding() -> None:
+    assert problems(paced((16, 29, 20), (1, 29, 0))) == []
+
+
+def test_a_limit_that_was_learned_and_not_configured_is_told() -> None:
+    learned = replace(
+        unknown(PLACE, NOW),
+        steady=True,
+        peak=31.6,
+        minutes=(Minute(at=NOW, granted=30, refused=2),),
+    )
+
+    assert problems(learned, {}) == [
+        "calls were refused at about 32 a minute, and GEMINI_LIMITS has no limit for it"
+    ]
+    assert problems(learned, {}, NOW + timedelta(minutes=11)) == []
+    assert problems(replace(learned, steady=False), {}) == []

@@ -1,0 +1,5 @@
+"""`python -m worker_llm`."""
+
+from worker_llm.entry import main
+
+main()
