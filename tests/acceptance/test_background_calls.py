@@ -33,7 +33,7 @@ from tests.chaos.kill_stage import KillStage, kill_stage
 from tests.chaos.mortal import Point
 from tests.support.model_stage import RUN, STEP_ID, seeds
 
-BACKGROUND = {"GEMINI_API": "interactions", "GEMINI_TIMEOUT_SECONDS": "1"}
+BACKGROUND = {"GEMINI_API": "interactions"}
 AT_MOST_ONCE = {**BACKGROUND, "CALL_POLICY": "at_most_once"}
 ACKNOWLEDGED, AGAIN = 204, 503
 
