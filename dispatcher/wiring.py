@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from dispatcher.claiming import Claims
-from dispatcher.lazy import LazyDocuments, LazyQueue
 from dispatcher.notify import Notifier
 from dispatcher.ports import DispatcherPorts, SweepPorts
 from dispatcher.refusing import Refusing
@@ -17,6 +16,7 @@ from dispatcher.sweep import Sweep
 from dispatcher.sweep_report import SweepReport
 from dispatcher.webhook_signatures import verifiers
 from shared.adapters.clock import SystemClock
+from shared.lazy import LazyDocuments, LazyQueue
 from shared.log import EventLogger
 from shared.ports import DocumentStore, Queue
 from shared.settings import TraceTarget

@@ -10,11 +10,9 @@ from types import FrameType
 from typing import TypeAlias
 
 from google.cloud.firestore_v1.async_client import AsyncClient
-from google.pubsub_v1.services.publisher import PublisherAsyncClient
 
 from executor.adapters.gcs import GcsObjects, storage_client
 from executor.adapters.gemini import GeminiModel
-from executor.adapters.interactions import GeminiInteractions
 from executor.adapters.provider_client import make_client
 from executor.billing.day import DayBudget
 from executor.billing.ledger import SpendLedger
@@ -38,8 +36,9 @@ from executor.service import Executor, ExecutorPorts
 from executor.settings import ExecutorSettings, GeminiApi, GeminiSettings, read_settings
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
-from shared.adapters.pubsub import PubSubQueue
+from shared.lazy import LazyQueue
 from shared.log import EventLogger
+from shared.ports import Queue
 from shared.settings import TraceTarget
 
 #: Takes the body of a push request, answers an HTTP status.
@@ -205,6 +204,9 @@ def make_background(configured: ExecutorSettings, model: GeminiModel) -> Backgro
     """The model for calls in the background, where the settings want them; on one client."""
     if configured.gemini.api is not GeminiApi.INTERACTIONS:
         return None
+    # Loaded only here: calls that are waited for pay nothing for it.
+    from executor.adapters.interactions import GeminiInteractions  # noqa: PLC0415
+
     return GeminiInteractions(model.client, SystemClock())
 
 
@@ -225,12 +227,21 @@ def production_ports() -> ExecutorPorts:
         objects=GcsObjects(storage_client(shared.project)),
         model=model,
         background=make_background(configured, model),
-        dead_letters=PubSubQueue(PublisherAsyncClient(), configured.dead_letter_topic),
+        dead_letters=LazyQueue(_dead_letters),
         clock=clock,
         log=log(),
         new_id=lambda: uuid.uuid4().hex,
         draining=draining,
     )
+
+
+def _dead_letters() -> Queue:
+    # Few instances ever have a dead letter: see shared.lazy.
+    from google.pubsub_v1.services.publisher import PublisherAsyncClient  # noqa: PLC0415
+
+    from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415 -- as above
+
+    return PubSubQueue(PublisherAsyncClient(), settings().dead_letter_topic)
 
 
 def _set_on_sigterm(event: asyncio.Event) -> None:
