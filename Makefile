@@ -67,7 +67,10 @@ schedules: $(READY) ## Enumerate the orders of operations, with every crash: SEC
 	@JSON=$(JSON) $(BIN)/python -m tests.schedules --seconds $(or $(SECONDS),600)
 
 test: $(READY) browser promtool spin ## Run all tests, and name the ten slowest
-	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations 10
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations 10 || { \
+	test $$? -eq 1 || exit 1; \
+	echo "Some tests failed. They run once more, alone: one that passes only now depends on the load of the machine, and is to be mended." >&2; \
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1; }
 
 mutants: $(READY) ## Change MODULES="executor.jobs.intake" a little, many times: the tests must notice
 	@$(BIN)/python -m tests.mutants $(MODULES)
