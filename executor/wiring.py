@@ -3,10 +3,8 @@
 import asyncio
 import functools
 import os
-import signal
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from types import FrameType
 from typing import TypeAlias
 
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -19,6 +17,7 @@ from executor.billing.ledger import SpendLedger
 from executor.ending import Ending
 from executor.inputs.prefetch import Prefetcher
 from executor.inputs.step_inputs import InputReader
+from executor.jobs.draining import set_on_sigterm
 from executor.jobs.finalizing import Finalizer
 from executor.jobs.records import RecordReader
 from executor.jobs.run_locks import RunLocks
@@ -204,7 +203,7 @@ def make_background(configured: ExecutorSettings, model: GeminiModel) -> Backgro
     """The model for calls in the background, where the settings want them; on one client."""
     if configured.gemini.api is not GeminiApi.INTERACTIONS:
         return None
-    # Loaded only here: calls that are waited for pay nothing for it.
+    # Loaded only where it is wanted: see shared.lazy.
     from executor.adapters.interactions import GeminiInteractions  # noqa: PLC0415
 
     return GeminiInteractions(model.client, SystemClock())
@@ -220,7 +219,7 @@ def production_ports() -> ExecutorPorts:
     shared, clock = configured.shared, SystemClock()
     firestore = AsyncClient(project=shared.project, database=shared.database)
     draining = asyncio.Event()
-    _set_on_sigterm(draining)
+    set_on_sigterm(draining)
     model = make_model(configured)
     return ExecutorPorts(
         documents=FirestoreDocuments(firestore),
@@ -236,26 +235,9 @@ def production_ports() -> ExecutorPorts:
 
 
 def _dead_letters() -> Queue:
-    # Few instances ever have a dead letter: see shared.lazy.
+    """Few instances ever have a dead letter: see shared.lazy."""
     from google.pubsub_v1.services.publisher import PublisherAsyncClient  # noqa: PLC0415
 
-    from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415 -- as above
+    from shared.adapters.pubsub import PubSubQueue  # noqa: PLC0415
 
     return PubSubQueue(PublisherAsyncClient(), settings().dead_letter_topic)
-
-
-def _set_on_sigterm(event: asyncio.Event) -> None:
-    """Have SIGTERM set the event, beside what the server does about the signal.
-
-    An instance gets 10 seconds from there
-    (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
-    """
-    loop = asyncio.get_running_loop()
-    server_handler = signal.getsignal(signal.SIGTERM)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(event.set)
-        if callable(server_handler):
-            server_handler(number, frame)
-
-    signal.signal(signal.SIGTERM, stop)

@@ -64,11 +64,14 @@ def test_a_dispatcher_that_has_claimed_nothing_has_loaded_no_client() -> None:
     assert clients & loaded == set()
 
 
-def test_the_executor_loads_no_infrastructure_and_no_dispatcher() -> None:
+def test_the_executor_loads_what_a_job_needs_and_no_more() -> None:
     loaded = modules_after("import executor.main")
 
     assert "google.genai" in loaded
     assert {"dispatcher", "infra"} & loaded == set()
+    # What a first job does not need.
+    rarely = {"google.pubsub_v1", "executor.adapters.interactions", "opentelemetry.sdk"}
+    assert rarely & loaded == set()
 
 
 @pytest.mark.parametrize("command", ["import infra.ops.main"])
