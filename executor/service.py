@@ -152,7 +152,9 @@ class Executor:
             ended_call=ended_call,
             hook_wait=self.settings.gemini.hook_wait,
         )
-        invocation = self._invocation(found.run, found, held, started, log)
+        invocation = replace(
+            self._invocation(found.run, found, held, started, log), announced=ended_call
+        )
         match decision:
             case intake.GiveUp():
                 return await self._give_up(invocation)

@@ -25,6 +25,8 @@ class Invocation:
     held: HeldJob
     deadline: Deadline
     log: EventLogger
+    #: The call whose end a hook announced; None where another thing woke the job.
+    announced: str | None = None
     #: What the call in the background has come to that the job waited for, once it was looked.
     call_end: CallEnd | None = None
 

@@ -15,7 +15,7 @@ from typing import assert_never
 from executor.jobs.invocation import Invocation
 from executor.jobs.outcome import AnswerLost, AnswerPending, CallEnd
 from executor.model_calls.hooks import announced_labels, hook_url, own_call
-from executor.model_calls.looks import LookTimes, pause_after
+from executor.model_calls.looks import LookTimes, pause_after, unhurried
 from executor.ports import (
     BackgroundModel,
     CallFailed,
@@ -122,10 +122,17 @@ class BackgroundCalls:
         kept = await self.model.describe(call_id, timeout_seconds=REQUEST_SECONDS)
         return own_call(call_id, kept, job, self.clock.now())
 
-    def first_look_at(self, call: BackgroundCall, invocation: Invocation) -> datetime:
-        """When to look first for the answer to a call that has just begun."""
-        likely = self.look_times.likely(invocation.model)
-        look_at = call.begun_at + min(likely, self.longest)
+    def first_look_at(
+        self, call: BackgroundCall, invocation: Invocation, *, until: datetime
+    ) -> datetime:
+        """When to look first for the answer to a call that has just begun.
+
+        `until` is when the report should be there.
+        """
+        after = self.look_times.likely(invocation.model)
+        if self.hooks is not None and self.look_times.hooks_come:
+            after = unhurried(after, left=until - call.begun_at, longest=self.longest)
+        look_at = call.begun_at + min(after, self.longest)
         return _in_time_to_stop(call, look_at, call.begun_at)
 
     async def looked(self, invocation: Invocation) -> Invocation:
@@ -185,6 +192,7 @@ class BackgroundCalls:
         pause = pause_after(at_work, seen=problem is None)
         match state:
             case ModelAnswer():
+                self.look_times.hooks_come = invocation.announced == call.id
                 if state.worked is not None:
                     self.look_times.learn(invocation.model, state.worked)
                 return state

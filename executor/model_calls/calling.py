@@ -345,7 +345,8 @@ class ModelCaller:
         if begun is None:
             seconds = self._seconds_left(invocation)
             call = await self.background.begin(request, invocation, seconds=seconds)
-            raise AnswerPending(self.background.first_look_at(call, invocation))
+            until = self.tiers.until(invocation)
+            raise AnswerPending(self.background.first_look_at(call, invocation, until=until))
         return await self.background.answer(begun, invocation)
 
     def _ended(

@@ -3,6 +3,9 @@
 The first look is due when a call of the model has likely ended, by what this process has seen;
 looks in vain are ever further apart. So their number grows with the logarithm of the time that
 the model takes: of a call of an hour, 16 at most, and usually one.
+
+Where the ends of calls are announced, a look is for the hook that does not come: it can wait
+for as long as hooks come.
 """
 
 from collections import defaultdict, deque
@@ -29,10 +32,24 @@ def pause_after(at_work: timedelta, *, seen: bool) -> timedelta:
     return max(SHORTEST_PAUSE, usual, at_work / 10)
 
 
-@dataclass(frozen=True, slots=True)
+def unhurried(likely: timedelta, *, left: timedelta, longest: timedelta) -> timedelta:
+    """After how long to look for an answer that a hook will most likely announce.
+
+    Args:
+        likely: after how long the call has likely ended.
+        left: from the call's beginning until its report is due. Half of it is waited for the
+            hook: where none comes, the other half is left to fetch the answer.
+        longest: after so long a call is given up.
+    """
+    return max(likely, min(left / 2, longest))
+
+
+@dataclass(slots=True)
 class LookTimes:
     """How long the latest calls took, by model, as far as this process knows."""
 
+    #: Whether the latest answer was fetched because a hook had announced it.
+    hooks_come: bool = False
     _took: defaultdict[str | None, deque[timedelta]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=_REMEMBERED))
     )

@@ -136,7 +136,7 @@ class TierPolicy:
         chosen = choose_tier(
             _narrowed(fitting, purpose, at_least),
             now=now,
-            until=self._until(invocation, job.claimed_at),
+            until=self.until(invocation),
             apart=timedelta(seconds=self.gemini.timeout_seconds) + WAKING,
             refused_until={
                 **dict.fromkeys(_broken_off(job), NEVER),
@@ -152,8 +152,9 @@ class TierPolicy:
             stop_at=chosen.stop_at if may_stop else None,
         )
 
-    def _until(self, invocation: Invocation, claimed_at: datetime) -> datetime:
-        patience = self.gemini.refusal_patience
+    def until(self, invocation: Invocation) -> datetime:
+        """When the step's report should be there."""
+        patience, claimed_at = self.gemini.refusal_patience, invocation.held.record.claimed_at
         return patience_ends(invocation.run.data, invocation.step_id, claimed_at, patience)
 
     def _tiers(self, invocation: Invocation) -> Sequence[ServiceTier]:

@@ -113,7 +113,11 @@ async def _functions(
     hooks: dict[str, str] = {}
     if _announces(plan):
         started["notify"] = await _function(plan, "notify", addresses, hosts, hooks)
-        hooks = {"WEBHOOK_URL": started["notify"][1]}
+        hooks_url = started["notify"][1]
+        if plan.tuning.hook_detour:
+            detour = plan.tuning.hook_detour(hooks_url)
+            hooks_url = await plan.stack.enter_async_context(detour)
+        hooks = {"WEBHOOK_URL": hooks_url}
     names: tuple[Function, ...] = ("dispatcher", "executor", "sweep")
     for name in names:
         started[name] = await _function(plan, name, addresses, hosts, hooks)

@@ -28,6 +28,8 @@ class EnvironmentOverrides:
     #: Start a function again that ended, as Cloud Run does; otherwise that ends everything.
     restarts: bool = False
     push_detour: PushDetour | None = None
+    #: The same for the provider's hooks.
+    hook_detour: PushDetour | None = None
     #: Put around the storage server.
     storage_wrapper: Callable[[ASGIApp], ASGIApp] = field(default=lambda app: app)
 

@@ -13,6 +13,7 @@ from tests.benchmarks.first_request import FirstRequest, measure_first_requests
 from tests.benchmarks.instructions import measure_instructions
 from tests.benchmarks.load import Growth, Load, measure_growth, measure_load
 from tests.benchmarks.recovery import Recovery, measure_recovery
+from tests.benchmarks.waiting import WaitCost, measure_waiting
 from tests.benchmarks.whole_path import PathPair, measure_paths
 from tests.storm.rows import ROWS, Row
 
@@ -34,6 +35,7 @@ class Measured:
     load: Load | None = None
     growth: Growth | None = None
     recovery: Recovery | None = None
+    waiting: Mapping[float, WaitCost] | None = None
     storm: Mapping[str, Row] | None = None
 
 
@@ -69,6 +71,15 @@ PARTS: Mapping[str, Part] = {
         limit_seconds=1_800.0,
     ),
     "recovery": Part(measure=lambda quick: measure_recovery(3 if quick else 15)),
+    # As long as the longest of them, and hardly any work.
+    "waiting": Part(
+        measure=lambda quick: (
+            measure_waiting((1.0, 3.0), steps=3, apart_seconds=1.0)
+            if quick
+            else measure_waiting((10.0, 60.0, 600.0, 3_600.0), steps=20, apart_seconds=3.0)
+        ),
+        limit_seconds=5_400.0,
+    ),
     # `make storm` runs the rows side by side.
     "storm": Part(
         measure=lambda _: {row.__name__: row() for row in ROWS}, limit_seconds=3_600.0

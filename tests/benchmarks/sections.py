@@ -13,6 +13,7 @@ from tests.benchmarks.measure import figure, percentile, ratio
 from tests.benchmarks.parts import Measured
 from tests.benchmarks.recovery import LEASE_SECONDS, MODEL_SECONDS, SWEEP_SECONDS, Recovery
 from tests.benchmarks.targets import Target, targets
+from tests.benchmarks.waiting import WaitCost
 from tests.benchmarks.whole_path import PathPair
 from tests.storm.rows import ROWS, Row
 
@@ -34,6 +35,7 @@ def sections(measured: Measured) -> Iterator[str]:
     yield from _shown(_load, measured.load)
     yield from _shown(_growth, measured.growth)
     yield from _shown(_recovery, measured.recovery)
+    yield from _shown(_waiting, measured.waiting)
     yield from _shown(_storm, measured.storm)
 
 
@@ -333,4 +335,44 @@ def _recovery(recovery: Recovery) -> str:
         f" {len(recovery.to_end)} kills; the model takes {MODEL_SECONDS:.0f} s. The bound is"
         " one lease and one sweep, and whatever a new instance takes to start.\n\n"
         + table(("seconds from the kill to", "least", "median", "most"), rows)
+    )
+
+
+def _waiting(costs: Mapping[float, WaitCost]) -> str:
+    rows = [
+        (
+            f"{seconds:,g} s",
+            len(cost.invocations),
+            f"{min(cost.invocations)} to {max(cost.invocations)}",
+            *(
+                figure(samples).times(1000)
+                for samples in (
+                    cost.executor_seconds,
+                    cost.dispatcher_seconds,
+                    cost.notify_seconds,
+                    cost.in_all,
+                    cost.late_seconds,
+                )
+            ),
+        )
+        for seconds, cost in costs.items()
+    ]
+    head = (
+        "model's time",
+        "steps",
+        "executor's invocations a step",
+        "executor, ms",
+        "dispatcher, ms",
+        "notify, ms",
+        "in all, ms",
+        "late, ms",
+    )
+    return (
+        "## A step that nobody waits for\n\n"
+        "`GEMINI_API=interactions` and `WEBHOOK_URL`, by the request logs of the functions'"
+        " processes: for so long an instance had the requests of one step, from the first byte"
+        " of a request to the last of its answer. The dispatcher's are the three events of the"
+        " run, of which two ask for nothing. Late is what passes between the end of the call"
+        " and the end of the step. All steps go through the same processes, which had seen"
+        " hooks come before, and each is alone with them.\n\n" + table(head, rows)
     )

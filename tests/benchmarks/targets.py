@@ -1,13 +1,14 @@
 """What is to be reached, and whether it was."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.calls import firestore_calls
 from tests.benchmarks.load import Growth
 from tests.benchmarks.measure import Figure, figure, ratio
 from tests.benchmarks.parts import Measured
+from tests.benchmarks.waiting import WaitCost
 
 _SINGLE = "single function"
 
@@ -32,6 +33,7 @@ def targets(measured: Measured) -> Iterator[Target]:
     yield from _executor(measured)
     yield from _filter(measured)
     yield from _growth(measured.growth)
+    yield from _waiting(measured.waiting)
 
 
 def _at_most(
@@ -168,6 +170,34 @@ def _growth(growth: Growth | None) -> Iterator[Target]:
         to_reach="≤ 1.02 times",
         value=f"{memory:.3f} times",
         reached=memory <= 1.02,
+    )
+
+
+def _waiting(costs: Mapping[float, WaitCost] | None) -> Iterator[Target]:
+    if not costs:
+        return
+    times = f"model's time {min(costs):,g} to {max(costs):,g} s"
+    most = max(count for cost in costs.values() for count in cost.invocations)
+    yield Target(
+        what=f"executor's invocations of any step, {times}",
+        to_reach="≤ 2",
+        value=f"{most}",
+        reached=most <= 2,
+    )
+    seconds = {each: statistics.median(cost.in_all) for each, cost in costs.items()}
+    dearest = max(seconds, key=lambda each: seconds[each])
+    yield _at_most(
+        f"instances' time a step, the most of these ({dearest:,g} s)",
+        figure(costs[dearest].in_all),
+        0.4,
+        " s",
+    )
+    spread = max(seconds.values()) / min(seconds.values())
+    yield Target(
+        what="the same for each: the most over the least",
+        to_reach="≤ 1.25 times",
+        value=f"{spread:.2f} times",
+        reached=spread <= 1.25,
     )
 
 

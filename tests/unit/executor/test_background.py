@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from executor.jobs.lease import HeldJob, LeaseLost
 from executor.jobs.outcome import AnswerPending
@@ -18,7 +19,7 @@ from executor.model_calls.background import (
     MISSING_AGAIN,
     BackgroundCalls,
 )
-from executor.model_calls.looks import FIRST_LOOK
+from executor.model_calls.looks import FIRST_LOOK, SHORTEST_PAUSE
 from executor.ports import (
     CallFailed,
     CallForgotten,
@@ -28,6 +29,7 @@ from executor.ports import (
     ModelAnswer,
     ModelRequest,
 )
+from executor.settings import HookSettings
 from shared.domain.errors import (
     GeminiAccessDenied,
     GeminiRequestFailed,
@@ -51,6 +53,9 @@ from tests.support.held_job import (
 from tests.support.worker import ANSWER
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+HOOKS = HookSettings(url="https://hooks.example", secret=SecretStr("s" * 32))
 MOST_LOOKS = 60
 RUNNING = CallRunning()
 CALL = BackgroundCall(id="v1_abc", begun_at=START, input_digest="digest")
@@ -168,11 +173,60 @@ def test_the_first_look_is_due_when_the_calls_before_had_ended() -> None:
         work = invocation(await held(Documents()))
         work.held.note(lambda job: job.begin_in_background(CALL))
         looking = calls(Model(ends_as=replace(ANSWER, worked=timedelta(minutes=7))))
-        before = looking.first_look_at(CALL, work) - START
+        before = looking.first_look_at(CALL, work, until=START + 6 * HOUR) - START
         await looking.looked(work)
-        return before, looking.first_look_at(CALL, work) - START
+        return before, looking.first_look_at(CALL, work, until=START + 6 * HOUR) - START
 
     assert virtually(scene()) == (FIRST_LOOK, timedelta(minutes=7))
+
+
+def first_look(
+    announced: Sequence[str | None], *, left: timedelta, hooks: HookSettings | None = HOOKS
+) -> timedelta:
+    """When the next call is looked for, after answers that were announced so, one each."""
+
+    async def scene() -> timedelta:
+        work = invocation(await held(Documents()))
+        work.held.note(lambda job: job.begin_in_background(CALL))
+        looking = replace(calls(Model(ends_as=replace(ANSWER, worked=SECOND))), hooks=hooks)
+        for each in announced:
+            await looking.looked(replace(work, announced=each))
+        return looking.first_look_at(CALL, work, until=START + left) - START
+
+    return virtually(scene())
+
+
+@pytest.mark.parametrize(
+    ("left", "look"),
+    [
+        (6 * HOUR, HOUR),
+        (30 * MINUTE, 15 * MINUTE),
+        (4 * SECOND, SHORTEST_PAUSE),
+        (-HOUR, SHORTEST_PAUSE),
+    ],
+    ids=["at most until it is given up", "half of the time", "no time", "too late"],
+)
+def test_a_look_waits_for_the_hook_where_hooks_come(left: timedelta, look: timedelta) -> None:
+    assert first_look([CALL.id], left=left) == look
+
+
+@pytest.mark.parametrize(
+    ("announced", "hooks"),
+    [
+        ([], HOOKS),
+        ([None], HOOKS),
+        (["v1_other"], HOOKS),
+        ([CALL.id, None], HOOKS),
+        ([CALL.id], None),
+    ],
+    ids=["none seen", "none came", "of another call", "none came lately", "not asked for"],
+)
+def test_a_look_waits_for_no_hook_that_may_not_come(
+    announced: Sequence[str | None], hooks: HookSettings | None
+) -> None:
+    look = first_look(announced, left=6 * HOUR, hooks=hooks)
+
+    assert look == (SHORTEST_PAUSE if announced else FIRST_LOOK)
 
 
 @pytest.mark.parametrize(

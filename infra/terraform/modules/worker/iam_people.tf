@@ -53,3 +53,13 @@ resource "google_secret_manager_secret_iam_member" "rotators_add_versions" {
   role      = "roles/secretmanager.secretVersionManager"
   member    = each.key
 }
+
+# Adds versions of what signs the addresses of hooks, and reads none.
+resource "google_secret_manager_secret_iam_member" "rotators_add_webhook_versions" {
+  for_each = !var.notify.enabled ? [] : var.people.key_rotators
+
+  project   = var.project_id
+  secret_id = google_secret_manager_secret.webhook_secret[0].secret_id
+  role      = "roles/secretmanager.secretVersionManager"
+  member    = each.key
+}

@@ -53,7 +53,7 @@ variable "people" {
     key_rotators = optional(set(string), [])
     domains      = optional(set(string), [])
   })
-  description = "Who operates steps and dead letters, and who adds versions of the key, each as user:, group: or serviceAccount: with an address. domains, when given, are the only ones that users and groups may come from."
+  description = "Who operates steps and dead letters, and who adds versions of the key and of the secret of hooks, each as user:, group: or serviceAccount: with an address. domains, when given, are the only ones that users and groups may come from."
   default     = {}
   nullable    = false
 

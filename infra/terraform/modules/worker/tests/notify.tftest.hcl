@@ -101,6 +101,7 @@ run "without_notify_nothing_is_public" {
       && length(google_cloud_run_v2_service_iam_binding.notify_invokers) == 0
       && length(google_service_account.notify) == 0
       && length(google_secret_manager_secret.webhook_secret) == 0
+      && length(google_secret_manager_secret_iam_member.rotators_add_webhook_versions) == 0
     )
     error_message = "Something is made for hooks that nobody asked for."
   }
@@ -125,6 +126,15 @@ run "with_notify_one_function_is_public_and_may_publish_to_one_topic" {
   variables {
     settings = { GEMINI_API = "interactions" }
     notify   = { enabled = true, secret_version = 2, public_keys = ["whpk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] }
+    people   = { key_rotators = ["user:a@example.com"] }
+  }
+
+  assert {
+    condition = (
+      google_secret_manager_secret_iam_member.rotators_add_webhook_versions["user:a@example.com"].secret_id == "webhook-secret"
+      && google_secret_manager_secret_iam_member.rotators_add_webhook_versions["user:a@example.com"].role == "roles/secretmanager.secretVersionManager"
+    )
+    error_message = "Who rotates keys cannot rotate the secret of hooks."
   }
 
   assert {
