@@ -149,7 +149,7 @@ class Ended:
     status: str
     error: Mapping[str, Any] | None
     gcs_uri: str | None
-    #: None while nobody has claimed the step.
+    #: None while nobody has claimed the step, and where it ended without a claim.
     claim: JobRecord | None
 
     @property
@@ -161,7 +161,7 @@ class Ended:
     @property
     def over(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.status in _ENDED and self.claim is not None and self.claim.closed
+        return self.status in _ENDED and (self.claim is None or self.claim.closed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,25 +187,41 @@ class ChaosSite:
     async def all_answer(self) -> None:
         """Wait until every function answers: one that was killed takes a while to come back."""
         for name in self.instruments.functions:
-            probe = function_answers(f"{self.environment.addresses[name]}/robots.txt")
-            for _ in range(round(_START_SECONDS / _POLL_SECONDS)):
-                if await probe():
-                    break
-                await asyncio.sleep(_POLL_SECONDS)
+            await self.answers(name)
+
+    async def answers(self, function: str) -> None:
+        """Wait until the function answers, two minutes at most."""
+        probe = function_answers(f"{self.environment.addresses[function]}/robots.txt")
+        for _ in range(round(_START_SECONDS / _POLL_SECONDS)):
+            if await probe():
+                break
+            await asyncio.sleep(_POLL_SECONDS)
 
     def signal(self, function: str, number: signal.Signals) -> None:
         """Send a signal to a function's whole process group."""
         os.killpg(self.instruments.functions[function].pid, number)
 
     async def seed(
-        self, runs: Iterable[str], *, steps: int = 1, model: str | None = None
+        self,
+        runs: Iterable[str],
+        *,
+        steps: int = 1,
+        model: str | None = None,
+        changed: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda _, run: run,
     ) -> list[tuple[str, str]]:
-        """Write runs with so many READY reports each; the ids of all reports."""
-        written = [await self._seed_run(run_id, steps, model) for run_id in runs]
+        """Write runs with so many READY reports each; the ids of all reports.
+
+        `changed` is given a run's id and document, and returns what is written.
+        """
+        written = [await self._seed_run(run_id, steps, model, changed) for run_id in runs]
         return [pair for pairs in written for pair in pairs]
 
     async def _seed_run(
-        self, run_id: str, steps: int, model: str | None
+        self,
+        run_id: str,
+        steps: int,
+        model: str | None,
+        changed: Callable[[str, dict[str, Any]], dict[str, Any]],
     ) -> list[tuple[str, str]]:
         run, objects = single_report_run(bucket=BUCKET, run_id=run_id, step_id="report_0")
         for item in objects:
@@ -216,7 +232,7 @@ class ChaosSite:
         if model is not None:
             report["inputs"]["llm"]["llmProfile"]["modelName"] = model
         run["steps"].update({f"report_{number}": report for number in range(1, steps)})
-        create = Create(ref=DocumentRef("flow_runs", run_id), data=run)
+        create = Create(ref=DocumentRef("flow_runs", run_id), data=changed(run_id, run))
         await self.environment.documents.commit([create], timeout_seconds=_CALL_SECONDS)
         return [(run_id, f"report_{number}") for number in range(steps)]
 

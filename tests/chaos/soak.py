@@ -5,22 +5,35 @@ python -m tests.chaos.soak --steps 1000 --seed 1
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp
 
 from infra.local.gemini.faults import FaultKind
 from infra.local.gemini.faults import FaultRule as ModelFault
-from infra.local.storage.faults import StorageFault, StorageFaultKind
+from infra.local.storage.faults import StorageFault, StorageFaultKind, StorageFaults
+from shared.domain.errors import ErrorCode
+from tests.chaos.permanent import (
+    CODES,
+    Refusal,
+    model_refusals,
+    seed_foreign,
+    storage_refusals,
+    without_room,
+    wrong_with_foreign,
+)
 from tests.chaos.site import ChaosSite, Ended, WidePushes, chaos_site, run_ids
 
 MODEL_FAULTS = (
@@ -35,11 +48,14 @@ MODEL_FAULTS = (
 SETTINGS = {
     "GEMINI_TIMEOUT_SECONDS": "6",
     "FINALIZE_BUDGET_SECONDS": "6",
-    "INVOCATION_TIMEOUT_SECONDS": "30",
+    "INVOCATION_TIMEOUT_SECONDS": "20",
 }
 #: What two executor instances of production are given at a time (`executor.concurrency` is 4
 #: in Terraform by default).
 PUSHES_AT_ONCE = 8
+#: What a claim's budget of attempts is by default (`MAX_ATTEMPTS`).
+_MAX_ATTEMPTS = 5
+_REFUSED = 0.02
 _SAY_EVERY_SECONDS = 10.0
 
 
@@ -52,6 +68,10 @@ class Trouble:
     duplicates: float = 0.05
     model_faults: float = 0.05
     lost_uploads: float = 0.05
+    #: The share of steps that are refused for good, by one port after the other.
+    refused: float = _REFUSED
+    #: Whether documents of others stand beside the runs and jobs.
+    foreign: bool = True
     kill_every_seconds: tuple[float, float] = (3.0, 7.0)
     pushes_at_once: int = PUSHES_AT_ONCE
 
@@ -71,10 +91,15 @@ class Toll:
     interrupted: int
     model_faults: int
     lost_uploads: int
+    #: Steps that were refused for good, and by code how they ended.
+    refused: int
+    ended_with: Mapping[str, int]
     model_calls: int
     firestore_calls: int
     most_attempts: int
-    wrong: Sequence[str]
+    #: Documents of others that stood beside the runs and jobs.
+    foreign_documents: int = 0
+    wrong: Sequence[str] = ()
 
     @property
     def allowed_calls(self) -> int:
@@ -84,6 +109,9 @@ class Toll:
 
 async def soak(root: Path, trouble: Trouble, *, within_seconds: float) -> Toll:
     """Run so many steps through so much trouble; every step has ended then.
+
+    A step that is sound, since nothing refuses it for good, has succeeded; every other one has
+    ended with the code of its refusal. What is otherwise is in `wrong`.
 
     Raises:
         AssertionError: a step was still open at the end.
@@ -104,31 +132,62 @@ async def soak(root: Path, trouble: Trouble, *, within_seconds: float) -> Toll:
     ) as site:
         site.instruments.relay.disturbance.duplicate = trouble.duplicates
         site.pushes.duplicate = trouble.duplicates
+        foreign = await seed_foreign(site.environment) if trouble.foreign else 0
         begun = time.monotonic()
         async with _killing(site, trouble, chance) as killed:
-            steps, faults = await _seeded(site, trouble, chance)
-            losses = [run for run, _ in steps if chance.random() < trouble.lost_uploads]
-            storage[0].state.faults.add(_lost_upload(run) for run in losses)  # type: ignore[attr-defined]
+            troubled = _Troubled(storage=storage[0].state.faults)  # type: ignore[attr-defined]
+            steps = await _seeded(site, trouble, troubled)
             ended = await site.all_ended(
                 steps, within_seconds=within_seconds, told=_Progress(site, killed, begun)
             )
-        return _toll(site, ended, killed, time.monotonic() - begun, faults, len(losses))
+        toll = _toll(site, ended, killed, time.monotonic() - begun, troubled)
+        wrong = await wrong_with_foreign(site.environment) if trouble.foreign else []
+        return replace(toll, foreign_documents=foreign, wrong=[*toll.wrong, *wrong])
+
+
+@dataclass(slots=True)
+class _Troubled:
+    """What was done to which steps."""
+
+    storage: StorageFaults
+    model_faults: int = 0
+    lost_uploads: int = 0
+    #: By run id.
+    refusals: dict[str, Refusal] = field(default_factory=dict)
 
 
 async def _seeded(
-    site: ChaosSite, trouble: Trouble, chance: random.Random
-) -> tuple[list[tuple[str, str]], int]:
+    site: ChaosSite, trouble: Trouble, troubled: _Troubled
+) -> list[tuple[str, str]]:
+    # Of its own: which steps are in trouble depends on the seed alone, not on the time.
+    chance = random.Random(trouble.seed)
     steps: list[tuple[str, str]] = []
-    faults = 0
+    in_turn = itertools.cycle(Refusal)
     for number, run_id in enumerate(run_ids(trouble.steps)):
-        model = None
-        if chance.random() < trouble.model_faults:
-            faults += 1
-            model = f"gemini-troubled-{number}"
-            rule = ModelFault(kind=chance.choice(MODEL_FAULTS), contains=model)
-            site.gemini.state.faults.add([rule])
-        steps += await site.seed([run_id], model=model)
-    return steps, faults
+        model = f"gemini-troubled-{number:06}"
+        faults: Sequence[ModelFault] = ()
+        refusal = None
+        if chance.random() < trouble.refused:
+            refusal = troubled.refusals[run_id] = next(in_turn)
+            faults = model_refusals(refusal, model)
+            troubled.storage.add(storage_refusals(refusal, run_id))
+        elif chance.random() < trouble.model_faults:
+            troubled.model_faults += 1
+            faults = [ModelFault(kind=chance.choice(MODEL_FAULTS), contains=model)]
+        if refusal is None and chance.random() < trouble.lost_uploads:
+            troubled.lost_uploads += 1
+            troubled.storage.add([_lost_upload(run_id)])
+        site.gemini.state.faults.add(faults)
+        steps += await site.seed(
+            [run_id],
+            model=model if faults else None,
+            changed=without_room if refusal is Refusal.ROOM else _as_it_is,
+        )
+    return steps
+
+
+def _as_it_is(_run_id: str, run: dict[str, Any]) -> dict[str, Any]:
+    return run
 
 
 def _ignore(_line: str) -> None:
@@ -171,13 +230,18 @@ class _Progress:
 async def _killing(
     site: ChaosSite, trouble: Trouble, chance: random.Random
 ) -> AsyncIterator[_Killed]:
-    """Kill one of both functions again and again, politely every other time."""
+    """Kill one of both functions again and again, politely every other time.
+
+    A function has been up for a while by then. On a busy machine it would otherwise be killed
+    again and again while it starts, and nothing would ever be interrupted.
+    """
     killed = _Killed()
 
     async def kill() -> None:
         while True:
-            await asyncio.sleep(chance.uniform(*trouble.kill_every_seconds))
             function = chance.choice(["dispatcher", "executor"])
+            await site.answers(function)
+            await asyncio.sleep(chance.uniform(*trouble.kill_every_seconds))
             if not site.instruments.functions[function].is_running:
                 continue
             killed.kills += 1
@@ -198,31 +262,43 @@ def _toll(
     ended: Sequence[Ended],
     killed: _Killed,
     seconds: float,
-    faults: int,
-    losses: int,
+    troubled: _Troubled,
 ) -> Toll:
     artifacts = site.artifacts()
-    succeeded = [each for each in ended if each.status == "SUCCEEDED"]
+    codes = Counter(each.error["code"] for each in ended if each.error)
     return Toll(
         steps=len(ended),
         seconds=round(seconds, 1),
-        succeeded=len(succeeded),
+        succeeded=sum(each.status == "SUCCEEDED" for each in ended),
         artifacts=len(artifacts),
         duplicated_events=site.instruments.relay.counters.duplicated,
         duplicated_pushes=site.pushes.duplicated,
         kills=killed.kills,
         interrupted=killed.interrupted,
-        model_faults=faults,
-        lost_uploads=losses,
+        model_faults=troubled.model_faults,
+        lost_uploads=troubled.lost_uploads,
+        refused=len(troubled.refusals),
+        ended_with=dict(codes),
         model_calls=site.model_calls,
         firestore_calls=site.environment.firestore_calls(),
-        most_attempts=max(each.job.attempt for each in ended),
+        most_attempts=max(each.claim.attempt if each.claim else 0 for each in ended),
         wrong=[
             f"{each.run_id}: {each.status} {each.error}"
             for each in ended
-            if each.status != "SUCCEEDED" or each.gcs_uri not in artifacts
+            if not _as_it_should(each, troubled.refusals.get(each.run_id), artifacts)
         ],
     )
+
+
+def _as_it_should(step: Ended, refusal: Refusal | None, artifacts: Collection[str]) -> bool:
+    """Whether the step succeeded, or ended with the code of its refusal."""
+    if refusal is None:
+        return step.status == "SUCCEEDED" and step.gcs_uri in artifacts
+    codes = {CODES[refusal]}
+    if step.claim is not None and step.claim.attempt >= _MAX_ATTEMPTS:
+        # Its executor was killed as often as it may be, before it could say more.
+        codes.add(ErrorCode.ATTEMPTS_EXHAUSTED)
+    return step.status == "FAILED" and step.error is not None and step.error["code"] in codes
 
 
 def main() -> int:
@@ -231,9 +307,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pushes", type=int, default=PUSHES_AT_ONCE)
+    parser.add_argument("--refused", type=float, default=_REFUSED)
+    parser.add_argument("--without-foreign", action="store_true")
     parser.add_argument("--within-seconds", type=float, default=3_600)
     given = parser.parse_args()
-    trouble = Trouble(steps=given.steps, seed=given.seed, pushes_at_once=given.pushes)
+    trouble = Trouble(
+        steps=given.steps,
+        seed=given.seed,
+        pushes_at_once=given.pushes,
+        refused=given.refused,
+        foreign=not given.without_foreign,
+    )
     with tempfile.TemporaryDirectory() as root:
         toll = asyncio.run(soak(Path(root), trouble, within_seconds=given.within_seconds))
     sys.stdout.write(json.dumps(asdict(toll), indent=2) + "\n")
