@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import dispatcher.pacer
 import dispatcher.refusing
 import dispatcher.sweep
 import dispatcher.sweep_jobs
+import dispatcher.sweep_plan
 import executor.ending
+import executor.jobs.outcome
 import executor.reports.making
 from dispatcher.sweep_pages import Page, Pages
 from executor.model_calls.calling import ModelCaller
@@ -15,6 +18,10 @@ from tests.simulation.mutations import Mutation, Patch, registering
 
 LATER_MUTATIONS: dict[str, Mutation] = {}
 _mutation = registering(LATER_MUTATIONS)
+
+
+class _Other(Exception):
+    """Nobody raises it."""
 
 
 @_mutation("what was refused for good is tried again")
@@ -37,10 +44,18 @@ def _time_unwatched(patch: Patch) -> None:
 
 @_mutation("a record that cannot be read stops the sweep")
 def _unreadable_stops_sweep(patch: Patch) -> None:
-    class Other(Exception):
-        """Nobody raises it."""
+    patch.setattr(dispatcher.sweep_jobs, "JobRecordInvalid", _Other)
 
-    patch.setattr(dispatcher.sweep_jobs, "JobRecordInvalid", Other)
+
+@_mutation("a document of others in the queue is taken for a waiting job")
+def _queued_document_believed(patch: Patch) -> None:
+    patch.setattr(dispatcher.pacer, "JobRecordInvalid", _Other)
+
+
+@_mutation("a run that is none is told so by every sweep")
+def _told_again(patch: Patch) -> None:
+    for module in (dispatcher.refusing, dispatcher.sweep):
+        patch.setattr(module, "says_invalid", lambda _data: False)
 
 
 @_mutation("a page that comes too slowly is not halved")
@@ -63,3 +78,12 @@ def _not_refused(patch: Patch) -> None:
         return None
 
     patch.setattr(dispatcher.refusing.Refusing, "refuse", refuse)
+
+
+@_mutation("an ending that does not fit into the run is not written smaller")
+def _not_written_smaller(patch: Patch) -> None:
+    def no_smaller(**_facts: Any) -> tuple[()]:
+        return ()
+
+    patch.setattr(executor.jobs.outcome, "smaller_endings", no_smaller)
+    patch.setattr(dispatcher.sweep_plan, "smaller_endings", no_smaller)

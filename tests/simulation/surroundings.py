@@ -35,6 +35,8 @@ _JOBS: Mapping[str, Mapping[str, Any]] = {
     "deep": {"shard": 15, "wakeAt": _LATER, "lease": [1, {"a": None}], "history": "none"},
     "queued": {"shard": 1, "wakeAt": _DUE, "queue": "in/line|0", "waiting": []},
     "queued-first": {"queue": "|0"},
+    # At the head of the queue in which jobs of the simulation wait.
+    "queued-here": {"queue": "simulated@ai_studio|0", "state": "QUEUED", "waiting": "yes"},
     "queued-last": {"queue": "~~0", "runId": "z"},
 }
 _RUNS: Mapping[str, Mapping[str, Any]] = {
