@@ -4,7 +4,7 @@ import asyncio
 import functools
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from google.cloud.firestore_v1.async_client import AsyncClient
@@ -24,15 +24,17 @@ from executor.jobs.run_locks import RunLocks
 from executor.model_calls.background import BackgroundCalls
 from executor.model_calls.calling import ModelCaller
 from executor.model_calls.charging import Charges
+from executor.model_calls.one_call import CallMaker
 from executor.model_calls.pacing import Pacing
-from executor.model_calls.pools import Pool, pool_place
+from executor.model_calls.pools import pool_places
 from executor.model_calls.tiers import TierPolicy
+from executor.model_calls.watching import CallWatcher
 from executor.ports import BackgroundModel
 from executor.push import DeliveryHandler, answer_push
 from executor.reports.making import ReportMaker
 from executor.reports.store import ReportStore
 from executor.service import Executor, ExecutorPorts
-from executor.settings import ExecutorSettings, GeminiApi, GeminiSettings, read_settings
+from executor.settings import ExecutorSettings, GeminiApi, read_settings
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.lazy import LazyQueue
@@ -51,7 +53,7 @@ def assemble(ports: ExecutorPorts, settings: ExecutorSettings) -> Executor:
         flow_runs=settings.shared.flow_runs,
         prompts=settings.prompts,
         schemas=settings.schemas,
-        places=functools.partial(_places, settings.gemini),
+        places=functools.partial(pool_places, settings.gemini),
     )
     pacing = Pacing(
         documents=ports.documents,
@@ -67,12 +69,17 @@ def assemble(ports: ExecutorPorts, settings: ExecutorSettings) -> Executor:
     charges = Charges(ledger=_ledger(ports, settings))
     tiers = TierPolicy(gemini=settings.gemini, call_policy=settings.call_policy)
     caller = ModelCaller(
-        model=ports.model,
-        background=background,
+        calls=CallMaker(
+            model=ports.model,
+            background=background,
+            clock=ports.clock,
+            settings=settings,
+            charges=charges,
+            pacing=pacing,
+            tiers=tiers,
+        ),
         clock=ports.clock,
-        settings=settings,
         random=ports.random,
-        charges=charges,
         pacing=pacing,
         tiers=tiers,
     )
@@ -118,20 +125,16 @@ def assemble(ports: ExecutorPorts, settings: ExecutorSettings) -> Executor:
     )
 
 
-def _places(gemini: GeminiSettings, model: str) -> Sequence[str]:
-    """The paces that calls of the model may keep."""
-    return [pool_place(Pool(model, tier), gemini.endpoint) for tier in gemini.service_tiers]
-
-
 def _background_calls(
     ports: ExecutorPorts, settings: ExecutorSettings
 ) -> BackgroundCalls | None:
     if ports.background is None:
         return None
+    model, longest = ports.background, settings.gemini.background_timeout
     return BackgroundCalls(
-        model=ports.background,
+        model=model,
         clock=ports.clock,
-        longest=settings.gemini.background_timeout,
+        watcher=CallWatcher(model=model, clock=ports.clock, longest=longest),
         hooks=settings.gemini.hooks,
     )
 

@@ -63,6 +63,11 @@ def asked_tier(call: ModelCall) -> ServiceTier:
     return ServiceTier(call.asked_tier) if call.asked_tier else ServiceTier.STANDARD
 
 
+def tier_name(tier: ServiceTier) -> str | None:
+    """The tier as a call's record keeps it: the usual one needs no word."""
+    return None if tier is ServiceTier.STANDARD else str(tier)
+
+
 def served_otherwise(call: ModelCall) -> bool:
     """Whether another model or tier served the call than was asked."""
     version, asked = call.model_version, call.model_name

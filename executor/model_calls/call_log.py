@@ -1,8 +1,11 @@
-"""What the log says of a model call that has ended."""
+"""What is known of a model call that has ended, and what the log says of it."""
+
+from dataclasses import replace
 
 from executor.billing.bills import served_otherwise
+from executor.ports import ModelAnswer
 from shared.domain.attempts import ModelCall
-from shared.domain.errors import StepError
+from shared.domain.errors import ServedCall, StepError
 from shared.domain.times import milliseconds
 from shared.log import EventLogger, LogEvent
 
@@ -39,3 +42,27 @@ def log_ended_call(call: ModelCall, error: StepError | None, log: EventLogger) -
             modelName=call.model_name,
             llm={"modelVersion": call.model_version, "serviceTier": call.service_tier},
         )
+
+
+def answered_call(call: ModelCall, answer: ModelAnswer) -> ModelCall:
+    """The call, with what the answer says of it."""
+    return replace(
+        call,
+        finish_reason=answer.finish_reason,
+        model_version=answer.model_version,
+        service_tier=answer.service_tier,
+        usage=answer.usage,
+    )
+
+
+def failed_call(call: ModelCall, error: StepError) -> ModelCall:
+    """The call, with what its error says of it."""
+    served = error.served or ServedCall()
+    return replace(
+        call,
+        code=str(error.code),
+        maybe_billed=error.maybe_billed,
+        model_version=served.model_version,
+        service_tier=served.service_tier,
+        usage=served.usage,
+    )

@@ -20,8 +20,6 @@ LONG_FILES: Mapping[str, str] = {
     "executor/adapters/interactions.py": "one API's four requests, each with its answers",
     "executor/billing/day.py": "the slices of one day's ceiling, read and written in one place",
     "executor/jobs/lease.py": "the lease, and the guarded writes of its holder",
-    "executor/model_calls/background.py": "one call left alone, from its beginning to its end",
-    "executor/model_calls/calling.py": "one call, from its booking to its end",
     "executor/ports.py": "every port of one stage, with what goes through it",
     "executor/service.py": "the list of the ports stands beside the use case",
     "executor/settings.py": "every setting of one function, read and checked in one place",

@@ -11,7 +11,7 @@ import executor.ending
 import executor.jobs.outcome
 import executor.reports.making
 from dispatcher.sweep_pages import Page, Pages
-from executor.model_calls.calling import ModelCaller
+from executor.model_calls.one_call import CallMaker
 from shared.domain.documents import Snapshot
 from shared.ports import StoreUnavailable
 from tests.simulation.mutations import Mutation, Patch, registering
@@ -39,7 +39,7 @@ def _refusal_stops_sweep(patch: Patch) -> None:
 
 @_mutation("a model call may take longer than its invocation")
 def _time_unwatched(patch: Patch) -> None:
-    patch.setattr(ModelCaller, "_seconds_left", lambda _self, _invocation: 900.0)
+    patch.setattr(CallMaker, "_seconds_left", lambda _self, _invocation: 900.0)
 
 
 @_mutation("a record that cannot be read stops the sweep")

@@ -25,7 +25,7 @@ import executor.service
 import executor.settings
 from executor.jobs.lease import HeldJob, LeaseLost
 from executor.model_calls.background import BackgroundCalls
-from executor.model_calls.calling import ModelCaller
+from executor.model_calls.one_call import CallMaker
 from executor.ports import ModelAnswer
 from executor.push import Answer, Delivery
 from executor.validation import answer as answers
@@ -211,7 +211,7 @@ def _attempts_unbounded(patch: Patch) -> None:
 
 @_mutation("model calls have no budget")
 def _calls_unbounded(patch: Patch) -> None:
-    patch.setattr(ModelCaller, "calls_left", lambda _self, _job: 1_000)
+    patch.setattr(CallMaker, "left", lambda _self, _job: 1_000)
 
 
 @_mutation("a model call is booked after it began")
@@ -227,7 +227,7 @@ def _call_booked_late(patch: Patch) -> None:
         del reserve_call
         await original(self, reserve_call=False)
 
-    patch.setattr(ModelCaller, "_call", call)
+    patch.setattr(CallMaker, "make", call)
     patch.setattr(HeldJob, "acquire", acquire)
 
 

@@ -12,14 +12,14 @@ from pydantic import SecretStr
 
 from executor.jobs.lease import HeldJob, LeaseLost
 from executor.jobs.outcome import AnswerPending
-from executor.model_calls.background import (
+from executor.model_calls.background import LAST_CHANCE_SECONDS, BackgroundCalls
+from executor.model_calls.looks import FIRST_LOOK, SHORTEST_PAUSE
+from executor.model_calls.watching import (
     FORGOTTEN_AFTER,
     FORGOTTEN_LOOKS,
-    LAST_CHANCE_SECONDS,
     MISSING_AGAIN,
-    BackgroundCalls,
+    CallWatcher,
 )
-from executor.model_calls.looks import FIRST_LOOK, SHORTEST_PAUSE
 from executor.ports import (
     CallFailed,
     CallForgotten,
@@ -108,7 +108,9 @@ class Model:
 
 
 def calls(model: Model, longest: timedelta = HOUR) -> BackgroundCalls:
-    return BackgroundCalls(model=model, clock=VirtualClock(), longest=longest)
+    clock = VirtualClock()
+    watcher = CallWatcher(model=model, clock=clock, longest=longest)
+    return BackgroundCalls(model=model, clock=clock, watcher=watcher)
 
 
 def wait(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from executor.contract.tiers import ServiceTier
 from executor.jobs.lease import LeaseLost
-from executor.model_calls.calling import MAX_TRIES, SHORTEST_CALL_SECONDS, ModelCaller
+from executor.model_calls.calling import MAX_TRIES, ModelCaller
 from executor.model_calls.charging import Charges
+from executor.model_calls.one_call import SHORTEST_CALL_SECONDS, CallMaker
 from executor.ports import ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings, read_settings
 from shared.domain.attempts import CallPurpose
@@ -91,14 +92,21 @@ def settings(
 
 
 def caller(model: Model, configured: ExecutorSettings | None = None) -> ModelCaller:
+    pace, clock = pacing(Documents()), VirtualClock()
+    tiers = tier_policy(configured or settings())
     return ModelCaller(
-        model=model,
-        clock=VirtualClock(),
-        settings=configured or settings(),
+        calls=CallMaker(
+            model=model,
+            clock=clock,
+            settings=configured or settings(),
+            charges=Charges(ledger=None),
+            pacing=pace,
+            tiers=tiers,
+        ),
+        clock=clock,
         random=Random(0),
-        charges=Charges(ledger=None),
-        pacing=pacing(Documents()),
-        tiers=tier_policy(configured or settings()),
+        pacing=pace,
+        tiers=tiers,
     )
 
 
