@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from executor.contract.tiers import ServiceTier
 from executor.ports import ModelRequest
 from executor.settings import GeminiSettings
-from shared.domain.pace_documents import pace_place
+from shared.domain.pace_documents import pace_names, pace_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,15 @@ def pool_places(gemini: GeminiSettings, model: str) -> Sequence[str]:
 def request_pool(request: ModelRequest) -> Pool:
     """The pool of the call that makes the request."""
     return Pool(request.profile.model_name, request.service_tier)
+
+
+def pool_of(place: str) -> tuple[Pool, str] | None:
+    """The pool that keeps this pace, and its endpoint; None where `pool_place` made none of it."""
+    names = pace_names(place)
+    if names is None:
+        return None
+    model, endpoint = names
+    for tier in ServiceTier:
+        if tier is not ServiceTier.STANDARD and endpoint.endswith(f"-{tier}"):
+            return Pool(model, tier), endpoint.removesuffix(f"-{tier}")
+    return Pool(model), endpoint

@@ -8,9 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from executor.contract.tiers import ServiceTier
 from infra.ops.comparison.sequential import Decision
 from infra.ops.dead_letters.letter import Verdict
 from infra.ops.evaluation.findings.verdicts import Judgement
+from infra.ops.quota.view import QuotaStanding
 from infra.ops.registry.documents import Standing
 from infra.ops.reports.verification import InputState
 from infra.ops.runs.diagnosis import Level
@@ -262,6 +264,29 @@ _SHOWN_ENTRY = _object(
     usedBy=_list(_object(runId=_TEXT, stepId=_TEXT)),
     lookedAt=_INTEGER,
 )
+_QUOTA = _object(
+    place=_TEXT,
+    model=_TEXT,
+    endpoint=_TEXT,
+    tier=_one_of(ServiceTier),
+    standing=_one_of(QuotaStanding),
+    configuredPerMinute=_maybe(_NUMBER),
+    learnedPerMinute=_maybe(_NUMBER),
+    allowedPerMinute=_maybe(_NUMBER),
+    taken=_INTEGER,
+    refused=_INTEGER,
+    minutes=_list(_object(at=_MOMENT, taken=_INTEGER, refused=_INTEGER)),
+    strikes=_INTEGER,
+    resumeAt=_maybe(_MOMENT),
+    waiting=_maybe(
+        _object(
+            jobs=_INTEGER,
+            lastSlotAt=_MOMENT,
+            patienceUntil=_maybe(_MOMENT),
+            patienceUsed=_maybe(_NUMBER),
+        )
+    ),
+)
 _INPUT = _object(name=_TEXT, place=_TEXT, standing=_one_of(InputState))
 _REPLAY = _object(
     dryRun=_FLAG,
@@ -296,6 +321,7 @@ SHAPES: Mapping[str, Shape] = {
     "prompts list": _object(prompts=_ENTRIES),
     "prompts publish": _PUBLISHED,
     "prompts show": _SHOWN_ENTRY,
+    "quota": _object(quotas=_list(_QUOTA), cut=_FLAG),
     "report compare": _object(
         a=_TEXT,
         b=_TEXT,

@@ -21,6 +21,7 @@ from infra.ops.dead_letters import cli as dead_letters
 from infra.ops.doctor import cli as doctor_command
 from infra.ops.evaluation import cli as evaluation
 from infra.ops.mcp import cli as mcp_command
+from infra.ops.quota import cli as quota_command
 from infra.ops.registry import cli as registry_commands
 from infra.ops.reports import cli as report
 from infra.ops.runs import cli as runs
@@ -57,6 +58,9 @@ app.command(
     "`worker-llm bootstrap --project my-project --region europe-west4 --github me/it --dry-run`"
 )(bootstrap_command.bootstrap)
 app.command(epilog="Example: `worker-llm doctor --project my-project`")(doctor_command.doctor)
+app.command(
+    epilog="Examples: `worker-llm quota` · `worker-llm quota --json | jq '.quotas[].waiting'`"
+)(quota_command.quota)
 app.command(epilog="Example: `GEMINI_API_KEY=… worker-llm run run.json --out reports`")(
     evaluation.run
 )

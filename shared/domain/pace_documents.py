@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from shared.domain.documents import Create, DocumentRef, FieldPath, Update, Version, Write
 from shared.domain.pacing import Minute, Pace, SlotGrant
@@ -26,6 +26,14 @@ def pace_place(model: str, endpoint: str) -> str:
 def is_pace_place(text: str) -> bool:
     """Whether it is an id as `pace_place` makes them."""
     return len(text) <= _MAX_PLACE_CHARS and _PLACE.fullmatch(text) is not None
+
+
+def pace_names(place: str) -> tuple[str, str] | None:
+    """The model and the endpoint of which `pace_place` made this id; None for any other text."""
+    if not is_pace_place(place):
+        return None
+    model, _, endpoint = place.partition("@")
+    return unquote(model), unquote(endpoint)
 
 
 def pace_ref(place: str) -> DocumentRef:

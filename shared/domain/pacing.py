@@ -16,6 +16,7 @@ running the scenarios of `make storm` for many values.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import log2
 
 #: Calls a minute that are tried where nothing is known.
 FIRST_RATE = 12.0
@@ -24,12 +25,21 @@ LOWEST_RATE = 6.0
 HIGHEST_RATE = 60_000.0
 #: In slow start the rate doubles in this time.
 DOUBLING_SECONDS = 6.0
+#: Above this rate it doubles in the longer time: calls wait for instances by then, and what
+#: becomes of them is known late.
+FAST_UNTIL = 120.0
+LATER_DOUBLING_SECONDS = 30.0
 #: The rate after a pause, as a share of the limit that the refusal showed.
 KEPT_SHARE = 0.95
 #: After this time the rate is the limit again.
 RECOVERY_SECONDS = 15.0
 #: How much of the share that was refused is taken off the limit.
 CORRECTION = 0.1
+#: Where so many were refused within two minutes, the limit is at most so many times the rate
+#: at which the others were taken: calls that wait for instances are refused long after their
+#: slots were granted, when the rate has grown without them.
+MANY_REFUSED = 20
+TAKEN_SLACK = 1.5
 #: Of the configured limit, so much is used: clocks and networks shift calls between minutes.
 LIMIT_SHARE = 0.98
 #: A refusal below the configured limit lowers the rate to this share of it at most.
@@ -116,6 +126,11 @@ class Pace:
         fresh = self.seen_at is not None and now - self.seen_at < SEEN_COUNTS_FOR
         return self.waiting > 0 and fresh
 
+    @property
+    def probing(self) -> bool:
+        """Whether all was refused of late, so that single calls look for the end of it."""
+        return self.strikes > 1 and not self.delay_named
+
     def rate(self, now: datetime) -> float:
         """Calls a minute that the provider is believed to take."""
         since = self.growing_since
@@ -124,7 +139,7 @@ class Pace:
             away = (seconds - RECOVERY_SECONDS) / RECOVERY_SECONDS
             rate = self.peak * (1 + (1 - KEPT_SHARE) * away**3)
         else:
-            rate = self.peak * 2.0 ** min(seconds / DOUBLING_SECONDS, 30.0)
+            rate = _slow_start(self.peak, seconds)
         most = HIGHEST_RATE if self.limit is None else self.limit * LIMIT_SHARE
         return min(max(rate, LOWEST_RATE), most)
 
@@ -143,7 +158,7 @@ class Pace:
         pace = _probed(self, now)
         if now < pace.resume_at or wanted <= 0:
             return pace, 0
-        if pace.strikes > 1 and not pace.delay_named:
+        if pace.probing:
             if pace.probe_at is not None:
                 return pace, 0
             pace = replace(pace, probe_at=now, slots=0.0, filled_at=now)
@@ -245,6 +260,16 @@ def _believed(delay: timedelta | None) -> tuple[timedelta, bool]:
     return min(asked, LONGEST_DELAY), asked <= LONGEST_DELAY
 
 
+def _slow_start(first: float, seconds: float) -> float:
+    """Calls a minute so long after the first one of a growth that has met no limit."""
+    first = max(first, LOWEST_RATE)
+    fast = DOUBLING_SECONDS * max(0.0, log2(FAST_UNTIL / first))
+    if seconds <= fast:
+        return first * 2.0 ** (seconds / DOUBLING_SECONDS)
+    doublings = (seconds - fast) / LATER_DOUBLING_SECONDS
+    return max(first, FAST_UNTIL) * 2.0 ** min(doublings, 30.0)
+
+
 def _corrected(pace: Pace, now: datetime, count: int) -> Pace:
     """With the limit that the refusals show."""
     granted = sum(g.slots for g in pace.recent if now - RECENT <= g.at < now)
@@ -260,9 +285,24 @@ def _corrected(pace: Pace, now: datetime, count: int) -> Pace:
     if strikes == 1:
         # The calls that were refused got their slots a little earlier.
         peak = pace.rate(now - LAG) * (1 - CORRECTION * share)
+        peak = min(peak, _most_taken(pace, now))
         if pace.limit is not None:
             peak = max(peak, LIMIT_KEPT_SHARE * pace.limit)
     return replace(pace, peak=max(LOWEST_RATE, peak), steady=True, strikes=strikes)
+
+
+def _most_taken(pace: Pace, now: datetime) -> float:
+    """Calls a minute beyond which the limit cannot be, by what was taken of late.
+
+    Where many were refused: a few may be refused whatever the limit is.
+    """
+    late = [minute for minute in pace.minutes if now - minute.at < timedelta(minutes=2)]
+    refused = sum(minute.refused for minute in late)
+    if refused < MANY_REFUSED:
+        return HIGHEST_RATE
+    taken = max(0, sum(minute.granted for minute in late) - refused)
+    minutes = (now - late[0].at) / timedelta(minutes=1)
+    return TAKEN_SLACK * taken / max(minutes, 0.5)
 
 
 def _probed(pace: Pace, now: datetime) -> Pace:

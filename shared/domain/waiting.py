@@ -98,6 +98,12 @@ def begin_waiting(
     )
 
 
+def patience_used(waiting: Waiting, claimed_at: datetime, now: datetime) -> float:
+    """Which share of its patience a job has waited, from its claim; 1 when that is over."""
+    whole = waiting.until - claimed_at
+    return min(1.0, max(0.0, (now - claimed_at) / whole)) if whole > timedelta(0) else 1.0
+
+
 def patience_ends(
     run: Mapping[str, Any], step_id: StepId, claimed_at: datetime, patience: timedelta
 ) -> datetime:

@@ -70,6 +70,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "schemas show": ("llm_schema_1M_report_v1_0",),
     "schemas hash": ("FILES/llm_schemas",),
     "spend reconcile": ("FILES/bill.jsonl",),
+    "quota": (),
     "dead-letters list": (),
     "dead-letters show": ("LETTER",),
     "dead-letters replay": ("--dry-run",),

@@ -168,6 +168,25 @@ async def test_a_call_is_evicted_when_its_tier_has_no_room_any_more() -> None:
     assert evicted.error.refused
 
 
+async def test_a_minute_s_quota_takes_so_many_calls_in_any_sixty_seconds() -> None:
+    now = 100.0
+    async with provider() as gemini:
+        gemini.tiers.now = lambda: now
+        await gemini.offer(
+            {"tier": "standard", "capacity": 99, "when_full": "limit", "per_minute": 2}
+        )
+        for _ in range(2):
+            await gemini.ask(STANDARD)
+            now += 20
+        with pytest.raises(RateLimited):
+            await gemini.ask(STANDARD)
+        assert await gemini.begin(FLEX)
+        now = 160.5
+        await gemini.ask(STANDARD)
+        with pytest.raises(RateLimited):
+            await gemini.begin(STANDARD)
+
+
 async def test_a_deferred_call_waits_for_room() -> None:
     now = 100.0
     async with provider(Backend.VERTEX) as gemini:

@@ -13,6 +13,7 @@ from infra.ops.environment.listing import (
     ById,
     EmbeddedRunListing,
     FirestoreRunListing,
+    InQueue,
     NewestFirst,
     Overdue,
     Question,
@@ -152,3 +153,22 @@ async def test_what_is_due_comes_the_earliest_first(database: Database) -> None:
     due = Overdue(moment=NOW, limit=9)
 
     assert await database.ids(due) == ["later", "late"]
+
+
+async def test_jobs_that_wait_come_in_the_order_of_the_queue(database: Database) -> None:
+    for key in ("b|2", "a|2", "b|1", "c|1", "a|1", "b|3"):
+        await database.put(JOBS, f"job-{key[0]}{key[-1]}", queue=key)
+    await database.put(JOBS, "at-work", state="RUNNING")
+
+    def within(after: str, before: str, limit: int = 9) -> InQueue:
+        return InQueue(after=after, before=before, limit=limit)
+
+    assert await database.ids(within("b|", "b}")) == ["job-b1", "job-b2", "job-b3"]
+    assert await database.ids(within("b|", "b}", limit=2)) == ["job-b1", "job-b2"]
+    assert await database.ids(within("a|1", "b|2")) == ["job-a2", "job-b1"]
+    assert await database.ids(within("d", "e")) == []
+    for (after, before), jobs in {("b|", "b}"): 3, ("", "z"): 6, ("d", "e"): 0}.items():
+        count = database.listing.count_waiting(
+            after=after, before=before, timeout_seconds=TIMEOUT
+        )
+        assert await count == jobs

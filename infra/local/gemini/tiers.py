@@ -15,6 +15,7 @@ from starlette.requests import Request
 from executor.contract.tiers import ServiceTier
 from infra.local.gemini.requests import RequestRefused
 
+_MINUTE = 60.0
 _HEADER = "x-vertex-ai-llm-shared-request-type"
 #: By which Vertex says at which tier it served (https://ai.google.dev/api/generate-content#UsageMetadata).
 _TRAFFIC = {
@@ -44,6 +45,8 @@ class TierRule:
     when_full: WhenFull = WhenFull.SHED
     #: How much longer than others its calls take.
     seconds: float = 0.0
+    #: Calls that it takes in any sixty seconds; None is no limit.
+    per_minute: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class Tiers:
     now: Callable[[], float] = time.monotonic
     rules: Mapping[ServiceTier, TierRule] = field(default_factory=dict)
     _at_work: list[TierWork] = field(default_factory=list)
+    #: When its latest calls were taken, by the tier that was asked for.
+    _taken: dict[ServiceTier, list[float]] = field(default_factory=dict)
 
     def set(self, rules: Iterable[TierRule]) -> None:
         """Put these rules in the place of the former ones; who has no room is evicted."""
@@ -80,6 +85,7 @@ class Tiers:
         rule = self.rules.get(asked)
         if rule is None:
             return self._begun(asked, self.now() + seconds)
+        self._count(rule)
         seconds += rule.seconds
         busy = self._busy(asked)
         if len(busy) < rule.capacity:
@@ -89,13 +95,21 @@ class Tiers:
         if rule.when_full is WhenFull.QUEUE and rule.capacity:
             free_at = sorted(work.ends_at for work in busy)[-rule.capacity]
             return self._begun(asked, free_at + seconds)
-        if rule.when_full is WhenFull.LIMIT:
-            raise RequestRefused(
-                HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", "no quota left"
-            )
-        raise RequestRefused(
-            HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "no room at this tier"
-        )
+        raise _full(rule)
+
+    def _count(self, rule: TierRule) -> None:
+        """Count a call against the minute's quota.
+
+        Raises:
+            RequestRefused: the quota is used up.
+        """
+        if rule.per_minute is None:
+            return
+        now = self.now()
+        late = [at for at in self._taken.get(rule.tier, ()) if at > now - _MINUTE]
+        if len(late) >= rule.per_minute:
+            raise _full(rule)
+        self._taken[rule.tier] = [*late, now]
 
     def _begun(self, tier: ServiceTier, ends_at: float) -> TierWork:
         work = TierWork(tier=tier, ends_at=ends_at)
@@ -108,6 +122,16 @@ class Tiers:
 
     def _works(self, work: TierWork) -> bool:
         return not work.evicted and work.ends_at > self.now()
+
+
+def _full(rule: TierRule) -> RequestRefused:
+    if rule.when_full is WhenFull.LIMIT:
+        return RequestRefused(
+            HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", "no quota left"
+        )
+    return RequestRefused(
+        HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "no room at this tier"
+    )
 
 
 def tier_rules(document: Any) -> list[TierRule]:

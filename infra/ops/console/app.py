@@ -19,6 +19,7 @@ from infra.ops.console.graph import graph_of
 from infra.ops.console.guides import guide
 from infra.ops.console.pages import FOLDER
 from infra.ops.console.plots import COST, TOKENS, per_day
+from infra.ops.console.quota_page import QuotaPage
 from infra.ops.console.reads import live_seconds
 from infra.ops.console.registry_pages import RegistryPages
 from infra.ops.console.report_pages import ReportPages
@@ -81,6 +82,7 @@ def create_app(
             Route("/dead-letters/{message_id}/{move}", letters.do, methods=["POST"]),
             Route("/evaluations", evaluated.list),
             Route("/evaluations/{name}", evaluated.show),
+            Route("/quota", QuotaPage(site).show),
             Route("/usage", console.usage),
             Route("/errors", console.errors),
             Route("/docs/{path:path}", console.guide),

@@ -63,6 +63,13 @@ class MeteredListing:
         self.meter.reads += 1
         return await self.listing.count(collection, equal, timeout_seconds=timeout_seconds)
 
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """See the port."""
+        self.meter.reads += 1
+        return await self.listing.count_waiting(
+            after=after, before=before, timeout_seconds=timeout_seconds
+        )
+
     async def ids(
         self, collection: str, *, limit: int, timeout_seconds: float
     ) -> Sequence[str]:

@@ -20,6 +20,7 @@ _SECTIONS = (
     ("/dead-letters", "Dead letters"),
     ("/prompts", "Prompts"),
     ("/evaluations", "Evaluations"),
+    ("/quota", "Quota"),
     ("/usage", "Usage"),
     ("/errors", "Errors"),
 )

@@ -18,11 +18,11 @@ from google.cloud.firestore_v1.types import StructuredQuery
 
 from infra.local.embedded.documents import EmbeddedDocuments
 from infra.ops.environment.stored_documents import at
-from shared.adapters.firestore import FirestoreQueries
+from shared.adapters.firestore import FirestoreQueries, FirestoreUnfinishedWork
 from shared.adapters.google_errors import asked
 from shared.domain.documents import Snapshot
 from shared.domain.job_documents import COLLECTION as JOBS
-from shared.domain.job_documents import SHARD, SHARDS
+from shared.domain.job_documents import QUEUE, SHARD, SHARDS
 from shared.domain.times import rfc3339
 from shared.ports import StoreRefused, StoreUnavailable
 
@@ -78,7 +78,17 @@ class Overdue:
     collection: str = JOBS
 
 
-Question: TypeAlias = NewestFirst | ById | Overdue
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InQueue:
+    """The job records whose `queue` is between the two texts, in the order of that field."""
+
+    after: str
+    before: str
+    limit: int
+    collection: str = JOBS
+
+
+Question: TypeAlias = NewestFirst | ById | Overdue | InQueue
 
 
 class IndexMissing(StoreUnavailable):
@@ -107,6 +117,14 @@ class RunListing(Protocol):
         """
         ...
 
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """How many job records `InQueue` would find without a limit.
+
+        Raises:
+            StoreUnavailable: no answer within the timeout.
+        """
+        ...
+
     async def ids(
         self, collection: str, *, limit: int, timeout_seconds: float
     ) -> Sequence[str]:
@@ -124,9 +142,17 @@ class FirestoreRunListing:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._firestore = FirestoreQueries(client)
+        self._work = FirestoreUnfinishedWork(client)
 
     async def find(self, question: Question, *, timeout_seconds: float) -> Sequence[Snapshot]:
         """One RunQuery call, two where a time bounds the runs; see the port."""
+        if isinstance(question, InQueue):
+            return await self._work.waiting_jobs(
+                after=question.after,
+                before=question.before,
+                limit=question.limit,
+                timeout_seconds=timeout_seconds,
+            )
         found: list[Snapshot] = []
         for query in self._queries(question):
             left = question.limit - len(found)
@@ -151,6 +177,12 @@ class FirestoreRunListing:
             raise _told(problem) from None
         return int(answer[0][0].value)
 
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """One RunAggregationQuery call; see the port."""
+        return await self._work.count_waiting(
+            after=after, before=before, timeout_seconds=timeout_seconds
+        )
+
     async def ids(
         self, collection: str, *, limit: int, timeout_seconds: float
     ) -> Sequence[str]:
@@ -167,7 +199,7 @@ class FirestoreRunListing:
         except StoreRefused as problem:
             raise _told(problem) from None
 
-    def _queries(self, question: Question) -> Iterator[AsyncQuery]:
+    def _queries(self, question: NewestFirst | ById | Overdue) -> Iterator[AsyncQuery]:
         match question:
             case ById():
                 query = self._equal(question.collection, question.equal).order_by(_ID)
@@ -229,6 +261,12 @@ class EmbeddedRunListing:
         del timeout_seconds
         return sum(_has(one, equal) for one in self._documents.snapshots(collection))
 
+    async def count_waiting(self, *, after: str, before: str, timeout_seconds: float) -> int:
+        """See the port."""
+        return await self._documents.count_waiting(
+            after=after, before=before, timeout_seconds=timeout_seconds
+        )
+
     async def ids(
         self, collection: str, *, limit: int, timeout_seconds: float
     ) -> Sequence[str]:
@@ -282,6 +320,9 @@ def _sorted(every: Sequence[Snapshot], question: Question) -> Sequence[Snapshot]
         case Overdue():
             found = [one for one in every if _is_due(one, question)]
             return sorted(found, key=lambda one: (one.data[WAKE_AT], one.ref.document_id))
+        case InQueue():
+            found = [one for one in every if _is_queued(one, question)]
+            return sorted(found, key=lambda one: one.data[QUEUE])
         case NewestFirst():
             found = [one for one in every if _is_asked_for(one, question)]
             return sorted(found, key=lambda one: key_of(position_of(one)), reverse=True)
@@ -297,6 +338,11 @@ def _is_due(one: Snapshot, question: Overdue) -> bool:
     value = one.data.get(WAKE_AT)
     due = isinstance(value, datetime) and value <= question.moment
     return due and one.data.get(SHARD) in range(SHARDS)
+
+
+def _is_queued(one: Snapshot, question: InQueue) -> bool:
+    key = one.data.get(QUEUE)
+    return isinstance(key, str) and question.after < key < question.before
 
 
 def _is_asked_for(one: Snapshot, question: NewestFirst) -> bool:

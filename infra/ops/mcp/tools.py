@@ -12,6 +12,7 @@ READING = (
     "doctor",
     "prompts list",
     "prompts show",
+    "quota",
     "report compare",
     "report show",
     "report verify",

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from shared.domain.errors import ErrorCode
 from shared.domain.identifiers import ClaimId, RunId, StepId
 from shared.domain.job_documents import job_document, job_ref
 from shared.domain.jobs import JobRecord, JobState
+from shared.domain.pace_documents import pace_place, pace_write
+from shared.domain.pacing import first_refused
+from shared.domain.waiting import Waiting
 
 PLACES = DeadLetterPlaces(subscription="dead", jobs_topic="jobs")
 GUIDE = "/docs/how-to/mend-a-step.md"
@@ -175,6 +178,43 @@ async def test_the_first_page_says_what_wants_an_operator_and_leads_to_it(
     assert "&lt;i&gt;flow" in page
 
 
+async def test_the_quota_page_says_who_waits_for_what_and_escapes_names(
+    console: Console,
+) -> None:
+    assert "No call was ever held back" in await console.page("/quota")
+    now = datetime.now(UTC)
+    pace = first_refused(pace_place("<i>model", "ai_studio-flex"), now, delay=None)
+    await console.documents.commit([pace_write(pace, None)], timeout_seconds=1)
+    waiting = Waiting(
+        place=pace.place,
+        since=now,
+        until=now + timedelta(hours=3),
+        due_at=now + timedelta(hours=3),
+        turn=now,
+    )
+    job = JobRecord(
+        run_id=RunId(RUN_ID),
+        step_id=StepId("waits"),
+        claim_id=ClaimId("c"),
+        event_id="e",
+        claimed_at=now - timedelta(hours=1),
+        state=JobState.QUEUED,
+        waiting=waiting,
+    )
+    write = Create(ref=job_ref(job.run_id, job.step_id), data=job_document(job))
+    await console.documents.commit([write], timeout_seconds=1)
+
+    page = await console.page("/quota")
+
+    assert '<a href="/quota" aria-current="page">Quota</a>' in page
+    assert "1 job waits for the provider&#39;s quota." in page
+    assert "&lt;i&gt;model" in page
+    assert "<i>model" not in page
+    for name, value in {"Tier": "flex", "Endpoint": "ai_studio", "Waiting": "1"}.items():
+        assert f"<div><dt>{name}</dt><dd>{value}</dd></div>" in page
+    assert "<div><dt>Of it used</dt><dd>25 %</dd></div>" in page
+
+
 async def test_a_failed_step_leads_to_the_runbook_of_its_code(console: Console) -> None:
     page = await console.page(f"/runs/{RUN_ID}/steps/failed")
     errors = await console.page("/errors")
@@ -270,6 +310,7 @@ async def test_no_page_holds_an_inline_script_or_style_or_a_foreign_address(
         "/",
         f"/runs/{RUN_ID}",
         f"/runs/{RUN_ID}/steps/failed",
+        "/quota",
         "/usage",
         "/errors",
         GUIDE,
