@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dispatcher.claiming import Cause, Claims
+from dispatcher.queued import Queued, log_waits, readable_jobs
 from dispatcher.refusing import CALL_TIMEOUT_SECONDS
 from dispatcher.sweep_plan import Plan, plan_slot
 from dispatcher.sweep_report import SweepReport
 from dispatcher.waiting_places import waiting_places
 from shared.domain.documents import Snapshot
-from shared.domain.job_documents import JobRecordInvalid, parse_stored_job
-from shared.domain.jobs import JobRecord
 from shared.domain.pace_documents import pace_ref, pace_write, parse_pace
 from shared.domain.pacing import Pace, unknown
 from shared.domain.waiting import queue_range
@@ -46,14 +45,6 @@ _FRESH = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
-    """A waiting job as it was read."""
-
-    stored: Snapshot
-    job: JobRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pacer:
     """Looks at the queues."""
 
@@ -67,6 +58,8 @@ class Pacer:
     cause: Cause
     _counted: set[str] = field(default_factory=set)
     _odd: set[str] = field(default_factory=set)
+    #: Places whose queue this sweep has logged.
+    _told: set[str] = field(default_factory=set)
 
     async def run(self, ends_at: float) -> None:
         """Look until nothing waits, or until this moment of the monotonic clock.
@@ -115,10 +108,13 @@ class Pacer:
         page = await self.work.waiting_jobs(
             after=after, before=before, limit=limit, timeout_seconds=CALL_TIMEOUT_SECONDS
         )
-        head = _readable(page)
+        head = readable_jobs(page)
         learned = _learned(pace, head, stored, now)
         learned, granted = learned.granted(now, min(len(head), MAX_GRANTED))
         waiting = await self._waiting(place, page, limit, pace)
+        if place not in self._told:
+            self._told.add(place)
+            log_waits(self.cause.log, place, head, jobs=waiting, now=now)
         learned = learned.seen_waiting(now, max(0, waiting - granted))
         next_look = _next_look(learned, now)
         if not _says_more(pace, learned):
@@ -202,16 +198,6 @@ def _next_look(pace: Pace, now: datetime) -> datetime:
     usual = timedelta(seconds=LOOK_EVERY_SECONDS)
     slow = 60 / pace.rate(now) >= _SLOW_SECONDS
     return slot_at if slow and slot_at <= now + 2 * usual else now + usual
-
-
-def _readable(page: Sequence[Snapshot]) -> Sequence[Queued]:
-    jobs: list[Queued] = []
-    for stored in page:
-        try:
-            jobs.append(Queued(stored=stored, job=parse_stored_job(stored)))
-        except JobRecordInvalid:
-            continue
-    return jobs
 
 
 def _learned(

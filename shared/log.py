@@ -93,6 +93,7 @@ class LogEvent(StrEnum):
     STEP_FAILED = "step_failed"
     SWEEP_FINISHED = "sweep_finished"
     SWEEP_FAILED = "sweep_failed"
+    JOBS_WAITING = "jobs_waiting"
     OPERATOR_ACT = "operator_act"
     HOOK_RECEIVED = "hook_received"
     HOOK_REJECTED = "hook_rejected"

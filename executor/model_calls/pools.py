@@ -34,7 +34,7 @@ def request_pool(request: ModelRequest) -> Pool:
 
 
 def pool_of(place: str) -> tuple[Pool, str] | None:
-    """The pool that keeps this pace, and its endpoint; None where `pool_place` made none of it."""
+    """The pool that keeps this pace, and its endpoint; None for what is no pace's place."""
     names = pace_names(place)
     if names is None:
         return None

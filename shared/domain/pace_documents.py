@@ -29,7 +29,7 @@ def is_pace_place(text: str) -> bool:
 
 
 def pace_names(place: str) -> tuple[str, str] | None:
-    """The model and the endpoint of which `pace_place` made this id; None for any other text."""
+    """The model and the endpoint of which this id was made; None for any other text."""
     if not is_pace_place(place):
         return None
     model, _, endpoint = place.partition("@")

@@ -264,10 +264,10 @@ def _slow_start(first: float, seconds: float) -> float:
     """Calls a minute so long after the first one of a growth that has met no limit."""
     first = max(first, LOWEST_RATE)
     fast = DOUBLING_SECONDS * max(0.0, log2(FAST_UNTIL / first))
-    if seconds <= fast:
-        return first * 2.0 ** (seconds / DOUBLING_SECONDS)
-    doublings = (seconds - fast) / LATER_DOUBLING_SECONDS
-    return max(first, FAST_UNTIL) * 2.0 ** min(doublings, 30.0)
+    begun = min(seconds, fast) / DOUBLING_SECONDS
+    later = min(max(0.0, seconds - fast) / LATER_DOUBLING_SECONDS, 30.0)
+    rate: float = first * 2.0 ** (begun + later)
+    return rate
 
 
 def _corrected(pace: Pace, now: datetime, count: int) -> Pace:

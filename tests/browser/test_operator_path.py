@@ -417,7 +417,12 @@ async def no_page_is_wider_than_its_window(operator: Operated) -> None:
     pages = (
         *("/", "/?status=failed", goog, step, f"{step}/print", f"{step}/verify", f"{step}/log"),
         *(f"/compare?a={one}&b={other}", f"{bad}/llm_report_unknown_prompt"),
-        *(f"{bad}/llm_report_unknown_prompt/acts/acknowledge", "/dead-letters", "/quota", "/usage"),
+        *(
+            f"{bad}/llm_report_unknown_prompt/acts/acknowledge",
+            "/dead-letters",
+            "/quota",
+            "/usage",
+        ),
         *("/errors", "/docs/how-to/mend-a-step.md", "/prompts", "/schemas"),
         "/prompts/llm_prompt_1d_report_v1_0",
     )

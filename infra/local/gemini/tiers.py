@@ -129,9 +129,7 @@ def _full(rule: TierRule) -> RequestRefused:
         return RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", "no quota left"
         )
-    return RequestRefused(
-        HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "no room at this tier"
-    )
+    return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "no room at this tier")
 
 
 def tier_rules(document: Any) -> list[TierRule]:

@@ -16,11 +16,12 @@ from infra.ops.doctor.cloud import observe_project
 from infra.ops.doctor.facts import EXECUTOR, CheckLevel, CheckResult, Observed
 from infra.ops.doctor.local import observe_local, stand_in_findings
 from infra.ops.doctor.models import ask_for_models, executor_settings, model_findings
-from infra.ops.doctor.quotas import quota_findings, read_paces
+from infra.ops.doctor.quotas import quota_findings, read_paces, wait_findings
 from infra.ops.doctor.registry import read_waiting, registry_findings
 from infra.ops.doctor.rest import Rest, authorized_session
 from infra.ops.doctor.rules import findings
 from infra.ops.environment.connection import Connection, connect
+from infra.ops.quota.reading import read_quotas
 from shared.adapters.clock import SystemClock
 from shared.ports import StoreUnavailable
 
@@ -96,6 +97,7 @@ async def _of_steps(
     try:
         steps, registry = await read_waiting(connection, settings.collections)
         paces = await read_paces(connection, settings)
+        quotas = await read_quotas(connection)
     except StoreUnavailable as problem:
         reason = f"waiting steps and learned limits could not be read: {problem}"
         return [
@@ -109,6 +111,7 @@ async def _of_steps(
     return [
         *registry_findings(steps, registry, settings, now.date()),
         *quota_findings(paces, settings.gemini.limits, now),
+        *wait_findings(quotas),
     ]
 
 

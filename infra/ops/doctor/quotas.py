@@ -1,4 +1,4 @@
-"""Whether the limits of calls that are configured are those that the provider has shown."""
+"""Whether configured limits are those that the provider has shown, and who waits long."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -7,11 +7,14 @@ from executor.billing.limits import CallLimit, CallLimits
 from executor.settings import ExecutorSettings
 from infra.ops.doctor.facts import CheckLevel, CheckResult
 from infra.ops.environment.connection import Connection
+from infra.ops.quota.view import Quotas
 from shared.domain.pace_documents import pace_place, pace_ref, parse_pace
 from shared.domain.pacing import MINUTES_KEPT, Pace
 
 #: A limit that is right is refused by less: `make storm` has 0.02 refusals a step.
 _REFUSED_SHARE = 0.05
+#: As `alerts.patience_share` of the Terraform module.
+_LONG_WAIT = 0.5
 _CALL_SECONDS = 15.0
 _REMEDY = "see the provider's quota page, set GEMINI_LIMITS to what it says, and apply"
 
@@ -47,6 +50,24 @@ def quota_findings(
         if problem:
             yield CheckResult(
                 subject=model, problem=problem, remedy=_REMEDY, level=CheckLevel.WARNING
+            )
+
+
+def wait_findings(quotas: Quotas) -> Iterator[CheckResult]:
+    """Queues whose jobs have waited for much of their patience. Pure."""
+    for quota in quotas.quotas:
+        waiting = quota.waiting
+        if waiting is None or waiting.patience_until is None or waiting.patience_used is None:
+            continue
+        if waiting.patience_used >= _LONG_WAIT:
+            jobs = "1 job waits" if waiting.jobs == 1 else f"{waiting.jobs} jobs wait"
+            yield CheckResult(
+                subject=quota.model,
+                problem=f"{jobs} for the provider at {quota.tier}, and one has used"
+                f" {waiting.patience_used:.0%} of its patience: steps fail from"
+                f" {waiting.patience_until:%Y-%m-%d %H:%M:%S} UTC on",
+                remedy="see docs/how-to/runbooks/long-waits.md",
+                level=CheckLevel.WARNING,
             )
 
 

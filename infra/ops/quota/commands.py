@@ -10,7 +10,7 @@ from infra.ops.cli.options import Where
 from infra.ops.cli.terminal import count, harmless, print_json, print_line, say, terminal
 from infra.ops.environment.connection import connect
 from infra.ops.quota.reading import read_quotas
-from infra.ops.quota.view import QuotaView, QuotaStanding
+from infra.ops.quota.view import QuotaStanding, QuotaView
 from infra.ops.quota.words import allowed_words, standing_words, waiting_words
 
 _STYLES: Mapping[QuotaStanding, str] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from infra.ops.environment.connection import Connection
 from infra.ops.environment.listing import ById, InQueue
-from infra.ops.quota.view import WaitingJobs, Quotas, quotas_of
+from infra.ops.quota.view import Quotas, WaitingJobs, quotas_of
 from shared.adapters.clock import SystemClock
 from shared.domain.documents import Snapshot
 from shared.domain.job_documents import QUEUE, JobRecordInvalid, parse_stored_job
@@ -34,7 +34,9 @@ async def read_quotas(connection: Connection, clock: Clock | None = None) -> Quo
     question = ById(collection=COLLECTION, equal={}, limit=MOST_PLACES + 1)
     stored = await connection.runs.find(question, timeout_seconds=_CALL_SECONDS)
     found = {each.ref.document_id: each for each in stored[:MOST_PLACES]}
-    others = [pace_ref(place) for place in queues if place not in found and is_pace_place(place)]
+    others = [
+        pace_ref(place) for place in queues if place not in found and is_pace_place(place)
+    ]
     if others:
         waited_for = await connection.documents.read(others, timeout_seconds=_CALL_SECONDS)
         found |= {each.ref.document_id: each for each in waited_for if each}

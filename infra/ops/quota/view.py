@@ -154,7 +154,9 @@ def quotas_of(
     return Quotas(quotas=ordered, cut=cut)
 
 
-def _quota(place: str, pace: Pace | None, queue: WaitingJobs | None, now: datetime) -> QuotaView:
+def _quota(
+    place: str, pace: Pace | None, queue: WaitingJobs | None, now: datetime
+) -> QuotaView:
     known = pool_of(place)
     late = now - timedelta(minutes=MINUTES_KEPT)
     in_force = pace is not None and pace.in_force(now)

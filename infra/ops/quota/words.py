@@ -1,7 +1,7 @@
 """What is said of a quota, on a terminal and in the console. Pure."""
 
 from infra.ops.cli.terminal import count
-from infra.ops.quota.view import Quotas, QuotaView, QuotaStanding
+from infra.ops.quota.view import Quotas, QuotaStanding, QuotaView
 
 
 def allowed_words(quota: QuotaView) -> str:

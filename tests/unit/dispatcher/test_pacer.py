@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -80,11 +81,12 @@ class Site:
     documents: Documents = field(default_factory=Documents)
     queue: KeptMessages = field(default_factory=KeptMessages)
     report: SweepReport = field(default_factory=SweepReport)
+    logged: io.StringIO = field(default_factory=io.StringIO)
 
     def pacer(self) -> Pacer:
         """A pacer as a sweep makes it."""
         clock = VirtualClock()
-        log = EventLogger(component="dispatcher", env="test", clock=clock, stream=io.StringIO())
+        log = EventLogger(component="dispatcher", env="test", clock=clock, stream=self.logged)
         sweep = assemble_sweep(
             SweepPorts(
                 documents=self.documents,
@@ -166,6 +168,15 @@ class Site:
         [stored] = await self.documents.read([ref], timeout_seconds=TIMEOUT)
         assert stored is not None
         return parse_job_record(stored.data)
+
+    def waits(self) -> list[tuple[str, int, float]]:
+        """What was logged of waits: the place, jobs, and how much patience is used."""
+        entries = map(json.loads, self.logged.getvalue().splitlines())
+        return [
+            (entry["place"], entry["jobs"], entry["patienceUsed"])
+            for entry in entries
+            if entry["event"] == "jobs_waiting"
+        ]
 
     def woken(self) -> list[str]:
         """The runs whose jobs were published, in order."""
@@ -433,3 +444,21 @@ def test_the_end_of_the_queue_is_told_to_those_that_call() -> None:
         assert (await site.pace()).waiting == 0
 
     virtually(scene())
+
+
+def test_how_long_jobs_have_waited_is_logged_once_a_sweep_for_each_queue() -> None:
+    async def play() -> list[tuple[str, int, float]]:
+        site = Site()
+        await site.paced(replace(steady(6), resume_at=START + timedelta(hours=12)))
+        for number in range(40):
+            await site.job(number)
+        await site.job(90, place=OTHER)
+        await asyncio.sleep(4 * 3_600)
+        pacer = site.pacer()
+        for _ in range(3):
+            await pacer.look()
+        await site.pacer().look()
+        return site.waits()
+
+    # Four of six hours.
+    assert virtually(play()) == 2 * [(PLACE, 40, 0.667), (OTHER, 1, 0.667)]

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from executor.billing.limits import CallLimit, CallLimits
 from infra.ops.doctor.facts import CheckLevel
-from infra.ops.doctor.quotas import quota_findings
+from infra.ops.doctor.quotas import quota_findings, wait_findings
+from infra.ops.quota.view import Quotas, QuotaStanding, QuotaView, WaitingView
 from shared.domain.pacing import Minute, Pace, limited, unknown
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -60,3 +61,40 @@ def test_a_limit_that_was_learned_and_not_configured_is_told() -> None:
     ]
     assert problems(learned, {}, NOW + timedelta(minutes=11)) == []
     assert problems(replace(learned, steady=False), {}) == []
+
+
+def waits(used: float | None, jobs: int = 37) -> list[str]:
+    """What is found of a queue whose longest wait has used so much of its patience."""
+    waiting = WaitingView(
+        jobs=jobs,
+        last_slot_at=NOW,
+        patience_until=None if used is None else NOW + timedelta(hours=3),
+        patience_used=used,
+    )
+    view = QuotaView(
+        place=PLACE,
+        model="gemini-x",
+        endpoint="ai_studio",
+        tier="standard",
+        standing=QuotaStanding.OUTAGE,
+        configured=None,
+        learned=None,
+        allowed=6.0,
+        strikes=9,
+        resume_at=None,
+    )
+    quotas = [view, replace(view, waiting=waiting)]
+    found = list(wait_findings(Quotas(quotas=quotas, cut=False)))
+    assert all(finding.level is CheckLevel.WARNING for finding in found)
+    assert all("long-waits.md" in finding.remedy for finding in found)
+    return [finding.problem for finding in found]
+
+
+def test_a_wait_is_found_once_half_of_its_patience_is_used() -> None:
+    assert waits(0.49) == waits(None) == []
+    [problem] = waits(0.5)
+    assert problem == (
+        "37 jobs wait for the provider at standard, and one has used 50% of its patience:"
+        " steps fail from 2026-01-05 15:00:00 UTC on"
+    )
+    assert waits(1.0, jobs=1)[0].startswith("1 job waits")

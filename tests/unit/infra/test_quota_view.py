@@ -15,7 +15,7 @@ from infra.ops.console.reads import metered
 from infra.ops.environment.connection import Connection
 from infra.ops.environment.listing import EmbeddedRunListing
 from infra.ops.quota.reading import MOST_PLACES, read_quotas
-from infra.ops.quota.view import QuotaStanding, Quotas, WaitingJobs, quotas_of
+from infra.ops.quota.view import Quotas, QuotaStanding, WaitingJobs, quotas_of
 from infra.ops.quota.words import allowed_words, standing_words, summary, waiting_words
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.identifiers import ClaimId, RunId, StepId

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from shared.domain.documents import Create, Update, Version
 from shared.domain.pace_documents import pace_place, pace_write, parse_pace
 from shared.domain.pacing import (
+    FAST_UNTIL,
     FIRST_RATE,
     FORGOTTEN_AFTER,
     HIGHEST_RATE,
     IN_FORCE,
     LOWEST_RATE,
+    MANY_REFUSED,
     PROBE_SECONDS,
     Pace,
     first_refused,
@@ -128,6 +130,40 @@ def test_some_refused_of_many_lower_the_limit_by_little() -> None:
 
     assert after.strikes == 1
     assert after.peak > 0.95 * pace.rate(NOW + 16 * SECOND)
+
+
+def test_a_fast_start_slows_down_before_it_can_know_of_refusals() -> None:
+    begun, _ = unknown(PLACE, NOW).granted(NOW + 5 * SECOND, 1)
+    begun = replace(begun, growing_since=NOW)
+
+    rates = [begun.rate(NOW + second * SECOND) for second in range(301)]
+
+    assert rates[6] == 2 * FIRST_RATE
+    fast = next(second for second, rate in enumerate(rates) if rate >= FAST_UNTIL)
+    assert fast <= 20
+    assert rates[fast + 30] == pytest.approx(2 * rates[fast])
+    assert rates == sorted(rates)
+
+
+def test_a_start_at_a_high_rate_goes_on_from_there() -> None:
+    begun = replace(unknown(PLACE, NOW), peak=600.0, growing_since=NOW)
+
+    assert begun.rate(NOW) == 600
+    assert begun.rate(NOW + 30 * SECOND) == pytest.approx(1_200)
+
+
+def test_calls_that_were_refused_late_show_no_limit_above_what_was_taken() -> None:
+    """Their slots were granted, they waited for instances, and the rate grew meanwhile."""
+    begun = replace(unknown(PLACE, NOW), growing_since=NOW)
+    pace, granted = granted_in(begun, 120)
+    at = NOW + 170 * SECOND
+
+    many = pace.refused(at, count=granted - 60)
+    few = pace.refused(at, count=MANY_REFUSED - 1)
+
+    assert granted > 300
+    assert many.peak < 60
+    assert few.peak > 300
 
 
 def test_refusal_after_refusal_forgets_the_limit() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.domain.identifiers import StepId
-from shared.domain.waiting import Waiting, begin_waiting, queue_range
+from shared.domain.waiting import Waiting, begin_waiting, patience_used, queue_range
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -86,3 +86,14 @@ def test_the_keys_of_one_pace_stand_together() -> None:
 
     assert after < key < before
     assert not after < key.replace("ai_studio", "ai_studio2") < before
+
+
+@pytest.mark.parametrize(
+    ("hours", "used"), [(-1, 0.0), (0, 0.0), (3, 0.5), (4.5, 0.75), (6, 1.0), (9, 1.0)]
+)
+def test_patience_is_used_up_from_the_claim_on(hours: float, used: float) -> None:
+    waiting = waits(run(1))
+
+    assert patience_used(waiting, NOW, NOW + timedelta(hours=hours)) == used
+    # A clock that is ahead wrote the claim: nothing is left to wait for.
+    assert patience_used(waiting, NOW + timedelta(hours=7), NOW) == 1.0

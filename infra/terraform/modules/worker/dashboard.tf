@@ -27,6 +27,8 @@ locals {
     { title = "Dead letters replayed", unit = "messages", lines = local.sum, by = [], filter = local.series["llm_dead_letters_replayed"] },
     { title = "Messages rejected, by reason", unit = "messages", lines = local.sum, by = ["metric.label.reason"], filter = local.series["llm_messages_rejected"] },
     { title = "Model calls, by error code", unit = "calls", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_calls"] },
+    { title = "Jobs that wait for the provider, p95", unit = "jobs", lines = local.p95, by = ["metric.label.place"], filter = local.series["llm_jobs_waiting"] },
+    { title = "Sweeps that saw a long wait", unit = "sweeps", lines = local.sum, by = ["metric.label.place"], filter = local.series["llm_long_waits"] },
     { title = "Attempts given back, by code", unit = "attempts", lines = local.sum, by = ["metric.label.code"], filter = local.series["llm_attempts_deferred"] },
     { title = "Lease takeovers", unit = "leases", lines = local.sum, by = [], filter = local.series["llm_lease_takeovers"] },
     { title = "Leases lost at work", unit = "leases", lines = local.sum, by = [], filter = local.series["llm_leases_lost"] },

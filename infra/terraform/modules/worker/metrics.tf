@@ -58,6 +58,11 @@ locals {
       filter      = "jsonPayload.event=\"sweep_finished\""
       labels      = { complete = "EXTRACT(jsonPayload.complete)" }
     }
+    llm_long_waits = {
+      description = "Sweeps that saw a job whose wait for the provider has used up much of its patience, by pace"
+      filter      = "jsonPayload.event=\"jobs_waiting\" AND jsonPayload.patienceUsed>=${var.alerts.patience_share}"
+      labels      = { place = "EXTRACT(jsonPayload.place)" }
+    }
     llm_models_retiring = {
       description = "Steps on a model that retires soon, by model"
       filter      = "jsonPayload.event=\"prompt_fetch_finished\" AND severity=WARNING"
@@ -113,6 +118,14 @@ locals {
       labels      = { model = "EXTRACT(jsonPayload.llm.modelVersion)" }
       unit        = "1"
       scale       = 100
+    }
+    llm_jobs_waiting = {
+      description = "Jobs that wait for the provider as each sweep sees them, by pace"
+      filter      = "jsonPayload.event=\"jobs_waiting\""
+      value       = "EXTRACT(jsonPayload.jobs)"
+      labels      = { place = "EXTRACT(jsonPayload.place)" }
+      unit        = "1"
+      scale       = 1
     }
     llm_step_cost = {
       description = "USD that a step's model calls cost, where each has a price"

@@ -403,9 +403,10 @@ variable "alerts" {
     invalid_outputs_per_hour = optional(number, 10)
     function_errors_per_hour = optional(number, 20)
     rejected_hooks_per_hour  = optional(number, 1000)
+    patience_share           = optional(number, 0.5)
     steps_succeeding         = optional(number, 0.99)
   })
-  description = "Who is told: mail addresses, further channels by name with their type and labels, and existing channels (projects/P/notificationChannels/N), such as those whose labels hold a secret; after how many minutes a critical alert is told again; where docs/how-to/runbooks of this version is published, the thresholds, and the share of steps that the worker must bring to success (the SLO's goal)."
+  description = "Who is told: mail addresses, further channels by name with their type and labels, and existing channels (projects/P/notificationChannels/N), such as those whose labels hold a secret; after how many minutes a critical alert is told again; where docs/how-to/runbooks of this version is published, the thresholds, the share of its patience with the provider that a job may wait unnoticed, and the share of steps that the worker must bring to success (the SLO's goal)."
   nullable    = false
 
   validation {
@@ -437,6 +438,11 @@ variable "alerts" {
   validation {
     condition     = var.alerts.steps_succeeding > 0 && var.alerts.steps_succeeding < 1
     error_message = "alerts.steps_succeeding must lie between 0 and 1."
+  }
+
+  validation {
+    condition     = var.alerts.patience_share > 0 && var.alerts.patience_share < 1
+    error_message = "alerts.patience_share must lie between 0 and 1."
   }
 
   validation {

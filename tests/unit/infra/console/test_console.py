@@ -23,6 +23,7 @@ from infra.ops.console.guides import MENDING, STUCK, guide
 from infra.ops.console.security import Secrets
 from infra.ops.environment.connection import Connection
 from infra.ops.environment.listing import EmbeddedRunListing
+from shared.adapters.clock import SystemClock
 from shared.domain.documents import Create, DocumentRef
 from shared.domain.errors import ErrorCode
 from shared.domain.identifiers import ClaimId, RunId, StepId
@@ -182,7 +183,7 @@ async def test_the_quota_page_says_who_waits_for_what_and_escapes_names(
     console: Console,
 ) -> None:
     assert "No call was ever held back" in await console.page("/quota")
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     pace = first_refused(pace_place("<i>model", "ai_studio-flex"), now, delay=None)
     await console.documents.commit([pace_write(pace, None)], timeout_seconds=1)
     waiting = Waiting(
