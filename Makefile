@@ -60,8 +60,8 @@ spin: ## Install Debian's spin and gcc for the model of the protocol, unless the
 pictures: $(READY) browser ## Take the docs' pictures of the console again
 	@UPDATE_PICTURES=1 $(BIN)/python -m pytest --quiet tests/browser
 
-simulate: $(READY) ## Disturb both stages at every operation, then at random: SECONDS=60, or SEEDS=20000
-	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),60))
+simulate: $(READY) ## Disturb both stages at every operation, then at random: SECONDS=60, or SEEDS=20000; LEDGER=100000 histories
+	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),60)) --ledger $(or $(LEDGER),100000)
 
 schedules: $(READY) ## Enumerate the orders of operations, with every crash: SECONDS=600 at most; JSON=1
 	@JSON=$(JSON) $(BIN)/python -m tests.schedules --seconds $(or $(SECONDS),600)

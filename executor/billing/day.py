@@ -188,6 +188,7 @@ class DayBudget:
         """Settle what was spent, and take another slice; why there is none, or None."""
         held = self._slices[day, shard]
         held.revision += 1
+        told = FREE
         for retry in range(1, MAX_TRIES + 1):
             if (deadline.remaining() if need is None else deadline.available()) <= 0:
                 break
@@ -196,24 +197,27 @@ class DayBudget:
                 account = self._account(stored)
                 mine = account.slices.get(self.holder)
                 if mine is not None and mine.revision == held.revision:
-                    self._adopt(held, mine)
+                    self._adopt(held, mine, told)
                     return None
                 if mine is None and held.expires_at is not None:
-                    # It expired, and others have counted it in full.
+                    # It expired, and others have counted it in full; or it was given back, and
+                    # the answer was lost. Either way there is no slice to grant from.
                     held.spent, held.calls = FREE, {}
+                    held.amount, held.expires_at = FREE, None
                 slice_, refusal = self._next(held, account, need)
                 amounts = [each.amount if each else FREE for each in (slice_, mine)]
                 idle = not held.spent and amounts[0] == amounts[1]
                 if refusal is not None and (held.calls or idle):
                     # Nothing to give back yet: a look is enough.
                     return refusal
-                after = account.with_slice(self.holder, spent=held.spent, mine=slice_)
+                told = held.spent
+                after = account.with_slice(self.holder, spent=told, mine=slice_)
                 write = self._document(day, shard, stored, after)
                 await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
             except (Conflict, StoreUnavailable):
                 await asyncio.sleep(_BACKOFF.seconds(retry, self.random))
             else:
-                self._adopt(held, slice_)
+                self._adopt(held, slice_, told)
                 return refusal
         raise FirestoreUnavailable("the day's spending could not be written in time")
 
@@ -260,8 +264,9 @@ class DayBudget:
             },
         )
 
-    def _adopt(self, held: _Held, slice_: Slice | None) -> None:
-        held.spent = FREE
+    def _adopt(self, held: _Held, slice_: Slice | None, told: MicroUsd) -> None:
+        # A call that ended while the slice was written has spent more than the account knows.
+        held.spent = MicroUsd(held.spent - told)
         held.granted = 0
         held.taken_at = self.clock.monotonic()
         held.amount = slice_.amount if slice_ else FREE

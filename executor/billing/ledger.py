@@ -8,7 +8,7 @@ ceiling is granted in slices; see `day`.
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -26,6 +26,8 @@ from shared.domain.jobs import JobRecord
 from shared.ports import Clock, Conflict, DocumentStore, StoreUnavailable
 
 MAX_TRIES = 20
+#: A call begins so soon after it was reserved for: within its invocation.
+_BEGINS_WITHIN = timedelta(minutes=10)
 _FIRST_JITTER_SECONDS = 0.05
 _LONGEST_JITTER_SECONDS = 2.0
 
@@ -52,8 +54,9 @@ class SpendLedger:
     per_run: MicroUsd | None
     #: This instance's part in the day's ceiling, where there is one.
     day: DayBudget | None
-    #: What calls cost that were made here, until their runs' accounts know it.
-    _costs: dict[str, MicroUsd] = field(default_factory=dict)
+    #: What calls cost that were made here, until their runs' accounts know it; None is all that
+    #: was held.
+    _costs: dict[str, MicroUsd | None] = field(default_factory=dict)
 
     async def reserve(
         self, request: ModelRequest, job: JobRecord, deadline: TimeLeft
@@ -69,10 +72,11 @@ class SpendLedger:
             LlmProfileInvalid: the most that it can cost is not known.
             FirestoreUnavailable: the ledger did not answer.
         """
-        today = self.clock.now().date()
-        reservation = self._reservation(request, job, today, job.llm_calls + 1)
+        now = self.clock.now()
+        today, begins_by = now.date(), (now + _BEGINS_WITHIN).date()
+        number = job.llm_calls + 1
+        reservation = self._reservation(request, job, today, number, begins_by=begins_by)
         call, amount = reservation.call, reservation.amount
-        self._costs.pop(call, None)
         if self.day is not None:
             await self.day.grant(call, today, amount, deadline)
         if self.per_run is None:
@@ -84,9 +88,10 @@ class SpendLedger:
                 deadline.available,
             )
         except (CostCeilingExceeded, FirestoreUnavailable):
-            if self.day is not None:
-                self.day.charge(call, FREE)
+            self.release(reservation)
             raise
+        # A former call of this number cost nothing, and left it to this one.
+        self._costs.pop(call, None)
         return reservation
 
     def standing(self, request: ModelRequest, job: JobRecord, day: date) -> Reservation:
@@ -95,14 +100,22 @@ class SpendLedger:
         Raises:
             LlmProfileInvalid: see `reserve`.
         """
-        return self._reservation(request, job, day, job.llm_calls)
+        return self._reservation(request, job, day, job.llm_calls, begins_by=day)
 
     def charge(self, reservation: Reservation, cost: MicroUsd | None) -> None:
         """Remember what the call cost, without a known cost all of it; `settle` writes it."""
         if self.day is not None:
             self.day.charge(reservation.call, cost)
         if self.per_run is not None:
-            self._costs[reservation.call] = reservation.amount if cost is None else cost
+            self._costs[reservation.call] = cost
+
+    def release(self, reservation: Reservation) -> None:
+        """Hold nothing more for a call that was not made, under the day's ceiling.
+
+        The run's account holds the call by its name, and so for whoever makes it.
+        """
+        if self.day is not None:
+            self.day.charge(reservation.call, FREE)
 
     def hand_over(self, reservation: Reservation) -> None:
         """Count a call in full under the day's ceiling: its end may be seen elsewhere."""
@@ -129,21 +142,37 @@ class SpendLedger:
         """The account after the claim's calls, of whatever day, but for the one kept."""
         claim = _claim(job)
         known = {f"{claim}{number}": cost for number, cost in _known_costs(job, self.prices)}
+        booked = {f"{claim}{number}" for number in range(1, job.llm_calls + 1)}
         for call in run.reserved:
             _, _, name = call.partition("/")
             if name.startswith(claim) and kept not in {call, name}:
-                run = run.charge(call, self._costs.get(call, known.get(name)))
+                cost = self._costs.get(call, known.get(name))
+                if name in booked and not cost:
+                    # A call that cost nothing left its number to the next one, which may have
+                    # been made elsewhere: what that one cost is in the record, or not known.
+                    cost = known.get(name) or None
+                run = run.charge(call, cost)
         return run
 
     def _reservation(
-        self, request: ModelRequest, job: JobRecord, day: date, number: int
+        self,
+        request: ModelRequest,
+        job: JobRecord,
+        day: date,
+        number: int,
+        *,
+        begins_by: date,
     ) -> Reservation:
         price = self._price(request, day)
+        # A call is billed at the price of the day on which it begins.
+        later = self._price(request, begins_by)
         return Reservation(
             call=f"{day}/{_claim(job)}{number}",
             run_id=job.run_id,
             day=day,
-            amount=_worst_case(price, request, day),
+            amount=max(
+                _worst_case(price, request, day), _worst_case(later, request, begins_by)
+            ),
             price=price,
         )
 

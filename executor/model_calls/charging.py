@@ -43,6 +43,11 @@ class Charges:
             return None
         return self.ledger.standing(request, invocation.held.with_notes, begun.begun_at.date())
 
+    def not_made(self, reservation: Reservation | None) -> None:
+        """Hold nothing for a call that could not be booked, and so was not made."""
+        if self.ledger is not None and reservation is not None:
+            self.ledger.release(reservation)
+
     def handed_over(self, reservation: Reservation | None) -> None:
         """Count a call that another process may see the end of.
 

@@ -66,11 +66,12 @@ class CallMaker:
         request = replace(request, labels=labels)
         try:
             answer = await self._answer(begun, request, invocation)
-        except AnswerPending:
-            self.charges.handed_over(reservation)
-            raise
         except StepError as error:
             await self._failed(call, error, reservation, invocation)
+            raise
+        except BaseException:
+            # It goes on in the background, or is cut off with its invocation.
+            self.charges.handed_over(reservation)
             raise
         answered = answered_call(call, answer)
         self._learn_size(answered, request)
@@ -150,10 +151,12 @@ class CallMaker:
             if purpose is CallPurpose.REPORT:
                 await self._admitted(request, invocation)
             reservation = await self.charges.reserve(request, invocation)
-            call = replace(
-                await self._booked(purpose, invocation),
-                asked_tier=tier_name(request.service_tier),
-            )
+            try:
+                booked = await self._booked(purpose, invocation)
+            except BaseException:
+                self.charges.not_made(reservation)
+                raise
+            call = replace(booked, asked_tier=tier_name(request.service_tier))
         name = request.profile.model_name
         call = replace(call, model_name=name, cut_off_at=self._cut_off_at(invocation))
         invocation.held.note(partial(JobRecord.note_call, call=call))

@@ -3,11 +3,11 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 
-from tests.simulation.campaign import BREAKAGES, Tally, catch_all, run_all
+from tests.simulation.campaign import BREAKAGES, Catch, Tally, catch_all, run_all
 from tests.simulation.explore import (
     SECOND_SERIES,
     calm_case,
@@ -15,6 +15,11 @@ from tests.simulation.explore import (
     random_case,
     shrunk,
     single_faults,
+)
+from tests.simulation.ledger_campaign import (
+    LEDGER_MUTATIONS,
+    catch_all_in_ledger,
+    run_histories,
 )
 from tests.simulation.nemesis import CALM, LATER, parse_script
 from tests.simulation.scenarios import SCENARIOS
@@ -53,6 +58,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--first", type=int, default=0, help="the first random seed")
     parser.add_argument("--seeds", type=int, help="run so many seeds of each series")
+    parser.add_argument(
+        "--ledger", type=int, default=100_000, help="so many histories of the ledger"
+    )
     parser.add_argument("--pairs", action="store_true", help="also every pair of crashes")
     parser.add_argument("--no-mutations", action="store_true", help="skip that check")
     parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
@@ -87,18 +95,31 @@ def main() -> int:
     broken = [case for tally in tallies for case in tally.broken]
     for case in broken[:1]:
         show(case)
-    missed = [] if arguments.no_mutations else _missed()
-    return 1 if broken or missed else 0
+    ledger = run_histories(arguments.ledger)
+    say(f"histories of the ledger: {ledger.summary()}")
+    for seed, violation in ledger.broken[:3]:
+        say(f"ledger_history({seed}): {violation}")
+    missed = [] if arguments.no_mutations else [*_missed(), *_missed_in_ledger()]
+    return 1 if broken or ledger.broken or missed else 0
 
 
 def _missed() -> list[str]:
     """The breakages that nothing noticed."""
+    return _unnoticed(catch_all(), of=len(BREAKAGES))
+
+
+def _missed_in_ledger() -> list[str]:
+    """The breakages of the ledger that no history noticed."""
+    return _unnoticed(catch_all_in_ledger(), of=len(LEDGER_MUTATIONS))
+
+
+def _unnoticed(catches: Iterable[Catch], *, of: int) -> list[str]:
     missed: list[str] = []
-    for catch in catch_all():
+    for catch in catches:
         how = f"after {catch.runs} runs: {catch.violation}" if catch.runs else "NOT CAUGHT"
         say(f"broken on purpose: {catch.name}: {how}")
         missed += [] if catch.runs else [catch.name]
-    say(f"broken on purpose: {len(BREAKAGES) - len(missed)} of {len(BREAKAGES)} caught")
+    say(f"broken on purpose: {of - len(missed)} of {of} caught")
     return missed
 
 

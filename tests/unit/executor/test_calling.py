@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.billing.day import DayBudget
+from executor.billing.ledger import SpendLedger
+from executor.billing.prices import MicroUsd, parse_prices
 from executor.contract.tiers import ServiceTier
+from executor.jobs.deadline import Deadline
 from executor.jobs.lease import LeaseLost
 from executor.model_calls.calling import MAX_TRIES, ModelCaller
 from executor.model_calls.charging import Charges
@@ -20,6 +24,7 @@ from executor.model_calls.one_call import SHORTEST_CALL_SECONDS, CallMaker
 from executor.ports import ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings, read_settings
 from shared.domain.attempts import CallPurpose
+from shared.domain.documents import DocumentRef
 from shared.domain.errors import (
     AttemptsExhausted,
     CallOutcomeUnknown,
@@ -500,3 +505,82 @@ def test_a_refusal_that_may_pass_is_waited_for_at_the_same_tier() -> None:
 
     assert set(model.tiers) == {ServiceTier.FLEX}
     assert refused.value.asked_tier == "flex"
+
+
+@dataclass(slots=True)
+class Day:
+    """A day's ceiling on documents of its own, and what its account says."""
+
+    documents: Documents = field(default_factory=Documents)
+    charges: Charges = field(init=False)
+
+    def __post_init__(self) -> None:
+        clock, random = VirtualClock(), Random(0)
+        price = [{"from": "2026-01-01", "input": 0, "output": 1}]
+        self.charges = Charges(
+            ledger=SpendLedger(
+                documents=self.documents,
+                clock=clock,
+                random=random,
+                prices=parse_prices(json.dumps({REQUEST.profile.model_name: price})),
+                per_run=None,
+                day=DayBudget(
+                    documents=self.documents,
+                    clock=clock,
+                    random=random,
+                    ceiling=MicroUsd(10**9),
+                    holder="here",
+                ),
+            )
+        )
+
+    def caller(self, model: Model) -> ModelCaller:
+        """A caller whose calls are charged here."""
+        asking = caller(model)
+        return replace(asking, calls=replace(asking.calls, charges=self.charges))
+
+    @property
+    def request(self) -> ModelRequest:
+        """A request whose worst case is known."""
+        profile = REQUEST.profile.model_copy(update={"max_output_tokens": 1_000})
+        return replace(REQUEST, profile=profile)
+
+    async def at_rest(self) -> tuple[int, int]:
+        """What was spent, and how many slices are out, once all has been settled."""
+        clock = VirtualClock()
+        deadline = Deadline(clock=clock, ends_at=clock.monotonic() + 60, reserve_seconds=0)
+        assert self.charges.ledger is not None
+        await self.charges.ledger.settle(queued(), deadline)
+        ref = DocumentRef("llm_spend", f"day~{START.date()}")
+        [found] = await self.documents.inner.read([ref], timeout_seconds=1)
+        assert found is not None
+        return found.data["spentMicroUsd"], len(found.data["slices"])
+
+
+def test_a_call_that_could_not_be_booked_holds_nothing_under_the_day_s_ceiling() -> None:
+    async def scene() -> tuple[int, int]:
+        day, documents = Day(), Documents()
+        job = await held(documents)
+        await documents.stolen()
+        with pytest.raises(LeaseLost):
+            await day.caller(Model()).ask(day.request, CallPurpose.REPORT, invocation(job))
+        return await day.at_rest()
+
+    assert virtually(scene()) == (0, 0)
+
+
+def test_a_call_that_is_cut_off_with_its_invocation_is_paid_for_in_full() -> None:
+    async def scene() -> tuple[int, int]:
+        day = Day()
+        job = await held(Documents())
+        work = day.caller(Model([(ANSWER, 100.0)])).ask(
+            day.request, CallPurpose.REPORT, invocation(job)
+        )
+        task = asyncio.create_task(work)
+        await asyncio.sleep(10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await day.at_rest()
+
+    assert virtually(scene()) == (1_000, 0)

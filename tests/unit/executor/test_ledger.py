@@ -358,3 +358,56 @@ def test_a_price_is_that_of_the_day() -> None:
         assert (await spending.reserve(request(), queued(), deadline())).amount == 20
 
     virtually(scene())
+
+
+def test_a_call_that_may_begin_tomorrow_is_held_for_at_the_dearer_price() -> None:
+    async def scene() -> None:
+        later = replace(PRICE, valid_from=date(2026, 1, 6), output=Decimal(2))
+        dearer = replace(ledger(Documents()), prices={"gemini-a": [later, PRICE]})
+        later = replace(later, output=Decimal("0.5"))
+        cheaper = replace(ledger(Documents()), prices={"gemini-a": [later, PRICE]})
+        to_midnight = datetime(2026, 1, 6, tzinfo=UTC) - VirtualClock().now()
+        await asyncio.sleep(to_midnight.total_seconds() - 300)
+
+        for spending, amount in ((dearer, 20), (cheaper, 10)):
+            reservation = await spending.reserve(request(), queued(), deadline())
+            assert (reservation.amount, reservation.day) == (amount, DAY)
+
+    virtually(scene())
+
+
+def test_a_free_call_does_not_pay_for_the_next_one_of_its_number() -> None:
+    """An error answer cost nothing, and the call after it had the same number, and was lost."""
+
+    async def scene() -> None:
+        documents = Documents()
+        spending = ledger(documents)
+        held = await spending.reserve(request(), queued(), deadline())
+        spending.charge(held, MicroUsd(0))
+        job = called(None)
+        failed = replace(job.history[0].calls[0], code="GEMINI_REQUEST_FAILED")
+        attempt = replace(job.history[0], calls=(failed,))
+
+        await spending.settle(replace(job, history=(attempt,)), deadline())
+
+        after = await account(documents, RUN_ACCOUNT)
+        assert after is not None
+        assert (after["spentMicroUsd"], after["reservedMicroUsd"]) == (10, {})
+
+    virtually(scene())
+
+
+def test_a_free_call_that_nobody_made_again_is_free() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        spending = ledger(documents)
+        held = await spending.reserve(request(), queued(), deadline())
+        spending.charge(held, MicroUsd(0))
+
+        await spending.settle(queued(), deadline())
+
+        after = await account(documents, RUN_ACCOUNT)
+        assert after is not None
+        assert (after["spentMicroUsd"], after["reservedMicroUsd"]) == (0, {})
+
+    virtually(scene())
