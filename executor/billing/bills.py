@@ -1,12 +1,14 @@
 """What a model call cost, as it was served: pure."""
 
 import re
+from collections.abc import Iterator
 from datetime import date
 
 from executor.billing.prices import FREE, MicroUsd, Price, PriceTable, price_on
 from executor.billing.usage import usage_tokens
 from executor.contract.tiers import ServiceTier, served_tier
 from shared.domain.attempts import ModelCall
+from shared.domain.jobs import JobRecord
 
 #: What follows a model's name in the version that served it: a number, a date, a stage
 #: (https://ai.google.dev/gemini-api/docs/models#model-versions).
@@ -27,6 +29,15 @@ def call_cost(call: ModelCall, prices: PriceTable) -> MicroUsd | None:
         return FREE if call.code is not None and not call.maybe_billed else None
     price = served_price(call, prices, call.started_at.date())
     return None if price is None else price.of(tokens)
+
+
+def known_costs(job: JobRecord, prices: PriceTable) -> Iterator[tuple[int, MicroUsd]]:
+    """What the calls of a claim cost, by their numbers, where the job record knows it."""
+    for attempt in job.history:
+        for call in attempt.calls:
+            cost = call_cost(call, prices)
+            if cost is not None:
+                yield call.number, cost
 
 
 def served_price(call: ModelCall, prices: PriceTable, day: date) -> Price | None:

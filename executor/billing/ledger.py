@@ -6,18 +6,18 @@ ceiling is granted in slices; see `day`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
 from executor.billing.accounts import Account, parse_account
-from executor.billing.bills import call_cost
+from executor.billing.bills import known_costs
 from executor.billing.day import COLLECTION, KEEP_ACCOUNTS, DayBudget
 from executor.billing.prices import FREE, MicroUsd, Price, PriceTable, price_on
 from executor.billing.time_left import TimeLeft
-from executor.contract.tiers import ServiceTier
+from executor.billing.worst_case import worst_case
 from executor.ports import CALL_TIMEOUT_SECONDS, ModelRequest
 from shared.domain.documents import Create, DocumentRef, FieldPath, Snapshot, Update, Write
 from shared.domain.errors import CostCeilingExceeded, FirestoreUnavailable, LlmProfileInvalid
@@ -141,7 +141,7 @@ class SpendLedger:
     def _settled(self, run: Account, job: JobRecord, *, kept: str | None) -> Account:
         """The account after the claim's calls, of whatever day, but for the one kept."""
         claim = _claim(job)
-        known = {f"{claim}{number}": cost for number, cost in _known_costs(job, self.prices)}
+        known = {f"{claim}{number}": cost for number, cost in known_costs(job, self.prices)}
         booked = {f"{claim}{number}" for number in range(1, job.llm_calls + 1)}
         for call in run.reserved:
             _, _, name = call.partition("/")
@@ -170,9 +170,7 @@ class SpendLedger:
             call=f"{day}/{_claim(job)}{number}",
             run_id=job.run_id,
             day=day,
-            amount=max(
-                _worst_case(price, request, day), _worst_case(later, request, begins_by)
-            ),
+            amount=max(worst_case(price, request, day), worst_case(later, request, begins_by)),
             price=price,
         )
 
@@ -226,37 +224,6 @@ class SpendLedger:
 def _claim(job: JobRecord) -> str:
     """What the names of the claim's calls begin with, behind their day."""
     return f"{job_id(job.run_id, job.step_id)}/{job.claim_id}/"
-
-
-def _worst_case(price: Price, request: ModelRequest, day: date) -> MicroUsd:
-    """The most that the call can cost, at the dearest of the tiers that may serve it.
-
-    The usual one is always among them: a provider that serves at another tier than was asked
-    serves at that.
-    """
-    most = request.profile.max_output_tokens
-    if most is None:
-        raise LlmProfileInvalid(
-            "llmProfile.maxOutputTokens: required, as a cost ceiling is set"
-        )
-    tiers = dict.fromkeys([ServiceTier.STANDARD, request.service_tier, *request.may_reach])
-    at_tiers = {tier: price.at_tier(tier) for tier in tiers}
-    unpriced = next((tier for tier, found in at_tiers.items() if found is None), None)
-    if unpriced is not None:
-        model = request.profile.model_name
-        raise LlmProfileInvalid(
-            f"llmProfile.modelName: {model} has no price of the tier {unpriced} in MODEL_PRICES"
-            f" for {day}, and a cost ceiling is set"
-        )
-    return max(found.worst_case(request, most) for found in at_tiers.values() if found)
-
-
-def _known_costs(job: JobRecord, prices: PriceTable) -> Iterator[tuple[int, MicroUsd]]:
-    for attempt in job.history:
-        for call in attempt.calls:
-            cost = call_cost(call, prices)
-            if cost is not None:
-                yield call.number, cost
 
 
 def _write(

@@ -12,6 +12,7 @@ from typing import Any
 import executor.billing.day
 import executor.billing.ledger
 from executor.billing.accounts import Account
+from executor.billing.bills import known_costs
 from executor.billing.day import DayBudget
 from executor.billing.escrow import DayAccount, parse_day
 from executor.billing.ledger import SpendLedger
@@ -198,7 +199,7 @@ def _free_number(patch: Patch) -> None:
         self: SpendLedger, run: Account, job: JobRecord, *, kept: str | None
     ) -> Account:
         claim = executor.billing.ledger._claim(job)
-        costs = executor.billing.ledger._known_costs(job, self.prices)
+        costs = known_costs(job, self.prices)
         known = {f"{claim}{number}": cost for number, cost in costs}
         for call in run.reserved:
             name = call.partition("/")[2]
