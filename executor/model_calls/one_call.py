@@ -20,12 +20,7 @@ from executor.model_calls.tiers import TierPolicy
 from executor.ports import LanguageModel, ModelAnswer, ModelRequest
 from executor.settings import CallPolicy, ExecutorSettings
 from shared.domain.attempts import CallPurpose, ModelCall
-from shared.domain.errors import (
-    AttemptsExhausted,
-    CallOutcomeUnknown,
-    NoSlot,
-    StepError,
-)
+from shared.domain.errors import AttemptsExhausted, CallOutcomeUnknown, NoSlot, StepError
 from shared.domain.jobs import BackgroundCall, JobRecord
 from shared.log import LogEvent
 from shared.ports import Clock
