@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dispatcher.claiming import Cause, Claims
-from dispatcher.queued import Queued, log_waits, readable_jobs
+from dispatcher.queued import Queued, QueueHeads, log_waits, readable_jobs
 from dispatcher.refusing import CALL_TIMEOUT_SECONDS
 from dispatcher.sweep_plan import Plan, plan_slot
 from dispatcher.sweep_report import SweepReport
@@ -50,6 +50,7 @@ class Pacer:
 
     documents: DocumentStore
     work: UnfinishedWork
+    heads: QueueHeads
     claims: Claims
     clock: Clock
     queued_for: timedelta
@@ -104,10 +105,7 @@ class Pacer:
         pace = (parse_pace(place, stored.data) if stored else None) or unknown(place, now)
         limit = min(MAX_GRANTED, pace.room(now)) + _LOOKED_AT_MORE
         limit += sum(grant.slots for grant in pace.recent)
-        after, before = queue_range(place)
-        page = await self.work.waiting_jobs(
-            after=after, before=before, limit=limit, timeout_seconds=CALL_TIMEOUT_SECONDS
-        )
+        page = await self.heads.page(place, limit)
         head = readable_jobs(page)
         learned = _learned(pace, head, stored, now)
         learned, granted = learned.granted(now, min(len(head), MAX_GRANTED))

@@ -13,6 +13,7 @@ from random import Random
 from dispatcher.claiming import BelievedRun, Cause, Claims
 from dispatcher.pacer import Pacer
 from dispatcher.planning import executable_steps
+from dispatcher.queued import QueueHeads
 from dispatcher.refusing import CALL_TIMEOUT_SECONDS, says_invalid
 from dispatcher.settings import DispatcherSettings
 from dispatcher.sweep_jobs import DueJobs
@@ -191,6 +192,7 @@ class Sweep:
         return Pacer(
             documents=self.documents,
             work=self.work,
+            heads=QueueHeads(work=self.work, report=report),
             claims=self.claims,
             clock=self.clock,
             queued_for=self.settings.queued_for,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import dispatcher.pacer
+import dispatcher.queued
 import dispatcher.refusing
 import dispatcher.sweep
 import dispatcher.sweep_jobs
@@ -49,7 +49,7 @@ def _unreadable_stops_sweep(patch: Patch) -> None:
 
 @_mutation("a document of others in the queue is taken for a waiting job")
 def _queued_document_believed(patch: Patch) -> None:
-    patch.setattr(dispatcher.pacer, "JobRecordInvalid", _Other)
+    patch.setattr(dispatcher.queued, "JobRecordInvalid", _Other)
 
 
 @_mutation("a run that is none is told so by every sweep")

@@ -13,6 +13,7 @@ import pytest
 from dispatcher.claiming import Cause
 from dispatcher.pacer import LOOK_EVERY_SECONDS, Pacer
 from dispatcher.ports import SweepPorts
+from dispatcher.queued import QueueHeads
 from dispatcher.settings import read_settings
 from dispatcher.sweep_plan import SweepOutcome
 from dispatcher.sweep_report import SweepReport
@@ -102,6 +103,7 @@ class Site:
         return Pacer(
             documents=self.documents,
             work=self.documents,
+            heads=QueueHeads(work=self.documents, report=self.report),
             claims=sweep.claims,
             clock=clock,
             queued_for=SETTINGS.queued_for,
@@ -199,6 +201,27 @@ def test_where_nobody_waits_nothing_is_read_twice_and_nothing_written() -> None:
     virtually(scene())
     assert site.documents.looks == [0.0]
     assert site.documents.pace_writes == 0
+
+
+@pytest.mark.parametrize("odd", [1, 12, 700])
+def test_records_that_cannot_be_read_keep_no_job_behind_them_waiting(odd: int) -> None:
+    """A newer version may have left them at the head of the queue."""
+    site = Site()
+
+    async def scene() -> None:
+        await site.paced(steady(60))
+        for number in range(odd):
+            ref = DocumentRef("llm_jobs", f"odd-{number:04}")
+            data = {"shard": 0, "queue": f"{PLACE}|{number:04}", "state": "PLANNED"}
+            await site.put(Create(ref=ref, data=data))
+        waiting = [await site.job(number, due=900 + number) for number in range(2)]
+        await asyncio.sleep(5)
+        pacer = site.pacer()
+        await pacer.look()
+        assert site.woken() == waiting
+        assert site.report.failed["JobRecordInvalid"] == odd
+
+    virtually(scene())
 
 
 def test_as_many_are_let_through_as_the_pace_allows_and_the_earliest_due_first() -> None:
