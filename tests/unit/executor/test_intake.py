@@ -200,6 +200,7 @@ AWAITED = booked(DEAD).await_hook(until=UNTIL)
 HOOK_ROWS: dict[str, tuple[JobRecord, str | None, Decision]] = {
     "its beginner died": (booked(DEAD), None, AwaitHook(UNTIL)),
     "its beginner died too long ago": (booked(DEAD - WAIT), None, Proceed()),
+    "the wait ends at this moment": (booked(NOW - MINUTE - WAIT), None, Proceed()),
     "nothing was booked": (leased(DEAD), None, Proceed()),
     "the id was recorded": (begun(DEAD), None, Proceed()),
     "the budget is spent": (leased(DEAD, MAX_ATTEMPTS).book_llm_call(), None, GiveUp()),
