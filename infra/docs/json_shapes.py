@@ -16,6 +16,7 @@ from infra.ops.quota.view import QuotaStanding
 from infra.ops.registry.documents import Standing
 from infra.ops.reports.verification import InputState
 from infra.ops.runs.diagnosis import Level
+from infra.ops.smoke.hooks import Hooks
 from infra.ops.spend.reconciling import DisagreementKind
 from infra.ops.steps.acts import Note
 from shared.domain.jobs import JobState
@@ -77,6 +78,7 @@ _CALL = _object(
     code=_maybe(_TEXT),
     finishReason=_maybe(_TEXT),
     model=_maybe(_TEXT),
+    askedTier=_maybe(_TEXT),
     tier=_maybe(_TEXT),
     tokens=_maybe(_INTEGER),
     costUsd=_maybe(_NUMBER),
@@ -424,7 +426,10 @@ SHAPES: Mapping[str, Shape] = {
         ),
     ),
     "smoke": _object(
-        model=_TEXT, runs=_object(positive=_TEXT, negative=_TEXT), problems=_list(_TEXT)
+        model=_TEXT,
+        runs=_object(positive=_TEXT, negative=_TEXT),
+        hooks={"enum": list(Hooks)},
+        problems=_list(_TEXT),
     ),
     "steps acknowledge": _ACT,
     "steps cancel": _ACT,

@@ -25,6 +25,7 @@ ROLES = f"projects/{PROJECT}/roles"
 GRANTS = f"cloudresourcemanager/v3/projects/{PROJECT}:getIamPolicy"
 JOBS_POLICY = f"{_ROOT}/topics/llm-jobs:getIamPolicy"
 DEAD_POLICY = f"{_ROOT}/topics/llm-jobs-dead-letter:getIamPolicy"
+HOOK_SECRET_POLICY = f"secretmanager/v1/projects/{PROJECT}/secrets/webhook-secret:getIamPolicy"
 SECRET_POLICY = f"secretmanager/v1/projects/{PROJECT}/secrets/gemini-api-key:getIamPolicy"
 PUSH_ACCOUNT_POLICY = (
     f"iam/v1/projects/{PROJECT}/serviceAccounts/"
@@ -62,6 +63,8 @@ def announce(
     callers: tuple[str, ...] = ("allUsers",),
     state: str = "ENABLED",
     publishes: bool = True,
+    readers: tuple[str, ...] = ("llm-executor", "llm-notify"),
+    signs_with: str = "1",
 ) -> None:
     """Have calls announced to a function that is as Terraform makes it, but for this."""
     secret = {"key": "WEBHOOK_SECRET", "secret": "webhook-secret", "version": "1"}
@@ -69,10 +72,29 @@ def announce(
         function("llm-notify", secretEnvironmentVariables=[secret])
     )
     set_environ(project, WEBHOOK_URL=url)
+    executor_of(project).setdefault("secretEnvironmentVariables", []).append(
+        {**secret, "version": signs_with}
+    )
+    project[HOOK_SECRET_POLICY] = policy(
+        "roles/secretmanager.secretAccessor", *(account(name) for name in readers)
+    )
+    project[NOTIFY_SECRET.rpartition("/")[0] + f"/{signs_with}"] = {"state": "ENABLED"}
     project[NOTIFY_INVOKERS] = policy("roles/run.invoker", *callers)
     project[NOTIFY_SECRET] = {"name": "1", "state": state}
     if publishes:
         project[JOBS_POLICY]["bindings"][0]["members"].append(account("llm-notify"))
+
+
+def announce_to_nobody(project: Project) -> None:
+    """The same, and the function is not there."""
+    announce(project)
+    project[FUNCTIONS]["functions"].pop()
+
+
+def announce_unsigned(project: Project) -> None:
+    """The same, without anything that signs the addresses."""
+    announce(project)
+    executor_of(project)["secretEnvironmentVariables"].pop()
 
 
 def announce_only(project: Project) -> None:
@@ -105,9 +127,14 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str, str]] = {
         "its state is FAILED",
     ),
     "calls are announced to nobody": (
-        lambda p: set_environ(p, WEBHOOK_URL=NOTIFY_URL),
+        announce_to_nobody,
         "llm-notify",
         "no such function",
+    ),
+    "calls are announced, and nothing signs their addresses": (
+        announce_unsigned,
+        "settings",
+        "WEBHOOK_SECRET is required with WEBHOOK_URL",
     ),
     "calls are announced elsewhere": (
         lambda p: announce(p, url="https://elsewhere.example"),
@@ -123,6 +150,21 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str, str]] = {
         lambda p: announce(p, state="DISABLED"),
         "llm-notify",
         "is DISABLED",
+    ),
+    "notify may not read the secret of hooks": (
+        lambda p: announce(p, readers=("llm-executor",)),
+        "webhook-secret",
+        "llm-notify may not read it",
+    ),
+    "the executor may not read the secret of hooks": (
+        lambda p: announce(p, readers=("llm-notify",)),
+        "webhook-secret",
+        "llm-executor may not read it",
+    ),
+    "hooks are signed with another version than they are checked with": (
+        lambda p: announce(p, signs_with="2"),
+        "llm-notify",
+        "the executor signs with version 2",
     ),
     "notify may not publish": (
         announce_only,

@@ -104,6 +104,7 @@ def _function(rest: Rest, project: str, name: str, found: Mapping[str, Any]) -> 
             key: str(value) for key, value in map_at(config, "environmentVariables").items()
         },
         key=_key(rest, project, config, _HOOK_SECRET if name == NOTIFY else _KEY),
+        hook_secret=None if name == NOTIFY else _key(rest, project, config, _HOOK_SECRET),
         invokers=_invokers(rest, project, region, name),
         trigger=_trigger(rest, found),
     )
@@ -247,10 +248,9 @@ def _all_grants(rest: Rest, project: str, functions: Mapping[str, Function]) -> 
         if bucket := function.environ.get("ARTIFACTS_BUCKET"):
             path = f"storage/v1/b/{bucket}/iam"
             asked.append((f"gs://{bucket}", calls.BUCKET_POLICY, path))
-        if function.key is not None:
-            secret = function.key.secret
-            path = f"{root}/secrets/{secret}:getIamPolicy"
-            asked.append((secret, calls.SECRET_POLICY, path))
+        for version in filter(None, (function.key, function.hook_secret)):
+            path = f"{root}/secrets/{version.secret}:getIamPolicy"
+            asked.append((version.secret, calls.SECRET_POLICY, path))
     for on, call, path in dict.fromkeys(asked):
         yield from _grants(rest.policy(on, call, path), on)
 

@@ -88,6 +88,8 @@ class Function:
     timeout_seconds: int
     environ: Mapping[str, str]
     key: SecretVersion | None = None
+    #: The executor's share of what signs the addresses of hooks.
+    hook_secret: SecretVersion | None = None
     invokers: frozenset[str] | None = None
     trigger: Trigger | None = None
 

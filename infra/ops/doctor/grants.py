@@ -61,6 +61,7 @@ def _wanted(observed: Observed, cloud: Cloud) -> Iterator[tuple[Grant, str]]:
                     Grant(on=JOBS_TOPIC, role=_PUBLISHER, member=_member(observed, name)),
                     f"{name} may not publish to it",
                 )
+    yield from _of_secrets(observed)
     if EXECUTOR in present:
         yield from _of_executor(observed)
     if cloud.number:
@@ -81,18 +82,23 @@ def _of_executor(observed: Observed) -> Iterator[tuple[Grant, str]]:
                     Grant(on=f"gs://{name}", role=f"roles/storage.{role}", member=member),
                     f"{EXECUTOR} may not {act} objects",
                 )
-    if executor.key is not None and executor.key.state is not None:
-        accessor = "roles/secretmanager.secretAccessor"
-        yield (
-            Grant(on=executor.key.secret, role=accessor, member=member),
-            f"{EXECUTOR} may not read it, and does not start",
-        )
     if executor.environ.get("GEMINI_BACKEND") == "vertex":
         role = f"projects/{observed.project}/roles/{_MODEL}"
         yield (
             Grant(on=PROJECT_GRANTS, role=role, member=member),
             f"{EXECUTOR} may not call the model",
         )
+
+
+def _of_secrets(observed: Observed) -> Iterator[tuple[Grant, str]]:
+    accessor = "roles/secretmanager.secretAccessor"
+    for name, function in observed.functions.items():
+        for version in (function.key, function.hook_secret):
+            if version is not None and version.state is not None:
+                yield (
+                    Grant(on=version.secret, role=accessor, member=_member(observed, name)),
+                    f"{name} may not read it, and does not start",
+                )
 
 
 def _of_agent(observed: Observed, cloud: Cloud) -> Iterator[tuple[Grant, str]]:

@@ -15,6 +15,7 @@ from infra.ops.doctor.cloud import subscription
 from infra.ops.doctor.facts import (
     DISPATCHER,
     EXECUTOR,
+    NOTIFY,
     SWEEP,
     Bucket,
     CheckResult,
@@ -25,7 +26,7 @@ from infra.ops.doctor.rest import Rest
 
 _PROBE_SECONDS = 5.0
 #: Name in the environment's own list -> name as in the cloud.
-_FUNCTIONS = {"dispatcher": DISPATCHER, "executor": EXECUTOR, "sweep": SWEEP}
+_FUNCTIONS = {"dispatcher": DISPATCHER, "executor": EXECUTOR, "sweep": SWEEP, "notify": NOTIFY}
 _STORAGE, _MODEL = "storage server", "Gemini stand-in"
 #: There, nothing but the environment itself reaches the folder of the objects.
 _CLOSED = Bucket(location="", uniform_access=True, public_access_prevented=True, versioned=True)
@@ -80,6 +81,8 @@ def _function(
     session: requests.Session, state: EnvironmentState, name: str, url: str
 ) -> Function:
     environ = function_environ(state.project, state.urls[_MODEL])
+    if "notify" in state.urls:
+        environ["WEBHOOK_URL"] = state.urls["notify"]
     return Function(
         name=_FUNCTIONS[name],
         region="",

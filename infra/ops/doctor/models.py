@@ -25,7 +25,8 @@ def executor_settings(observed: Observed) -> ExecutorSettings | tuple[str, ...]:
         return ()
     # Any text stands for a secret: the doctor never reads it.
     key = {"GEMINI_API_KEY": "set"} if executor.key else {}
-    hooks = {"WEBHOOK_SECRET": MIN_SECRET_CHARS * "s"}
+    signed = executor.hook_secret is not None or observed.cloud is None
+    hooks = {"WEBHOOK_SECRET": MIN_SECRET_CHARS * "s"} if signed else {}
     try:
         return read_settings({**executor.environ, **key, **hooks})
     except SettingsInvalid as problem:

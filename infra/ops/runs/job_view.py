@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from executor.contract.tiers import ServiceTier, served_tier
 from infra.ops.environment.stored_documents import (
     at,
     integer_at,
@@ -28,6 +29,8 @@ class CallView:
     code: str | None
     finish_reason: str | None
     model: str | None
+    #: The tier that was asked; None for the standard one, which is asked without a word.
+    asked_tier: str | None
     #: At which it was served, in the provider's words.
     tier: str | None
     tokens: int | None
@@ -40,6 +43,17 @@ class CallView:
             return None
         return (self.ended_at - self.started_at).total_seconds()
 
+    @property
+    def tier_words(self) -> str:
+        """Which tier was asked and served; empty where nothing but the standard one was."""
+        asked = ServiceTier(self.asked_tier or ServiceTier.STANDARD)
+        served = served_tier(self.tier, asked) or self.tier
+        if served is None:
+            return f"{asked} asked"
+        if served != asked:
+            return f"{asked} asked, {served} served"
+        return "" if asked is ServiceTier.STANDARD and not self.tier else f"{asked} tier"
+
     def as_json(self) -> dict[str, Any]:
         """The call as `--json` prints it."""
         return {
@@ -51,6 +65,7 @@ class CallView:
             "code": self.code,
             "finishReason": self.finish_reason,
             "model": self.model,
+            "askedTier": self.asked_tier,
             "tier": self.tier,
             "tokens": self.tokens,
             "costUsd": self.cost_usd,
@@ -235,6 +250,11 @@ def attempts_of(job: Mapping[str, Any], name: str = "history") -> Sequence[Attem
     ]
 
 
+def _tier(word: str | None) -> str | None:
+    """A tier that is known here: another version may ask for another one."""
+    return word if word in set(ServiceTier) else None
+
+
 def _call(call: Mapping[str, Any]) -> CallView:
     return CallView(
         number=integer_at(call, "number"),
@@ -245,6 +265,7 @@ def _call(call: Mapping[str, Any]) -> CallView:
         code=text_at(call, "code"),
         finish_reason=text_at(call, "finishReason"),
         model=text_at(call, "modelVersion") or text_at(call, "modelName"),
+        asked_tier=_tier(text_at(call, "askedTier")),
         tier=text_at(call, "serviceTier"),
         tokens=integer_at(call, "usage", "totalTokenCount"),
         cost_usd=number_at(call, "costUsd"),

@@ -29,7 +29,9 @@ def smoke(
     """Send one run that must succeed and one that must fail through an environment.
 
     Makes one model call, which in a real project is paid for, and removes what was written.
-    Ends with 1 if a run ended otherwise than it must.
+    Where calls are announced, a forged hook must be refused, and with WEBHOOK_SECRET set a
+    signed one about a run that is not there be taken, and change nothing.
+    Ends with 1 if anything ended otherwise than it must.
     """
     from infra.ops.cli.running import finish
     from infra.ops.smoke.commands import show_smoke

@@ -37,6 +37,8 @@ class SmokePlan:
 
     positive: RunId
     negative: RunId
+    #: A run that is not there, and stays so: hooks are sent about it.
+    absent: RunId
     collections: Collections
     objects: Sequence[SeedObject]
     #: Prompt, schema and, last, the runs.
@@ -49,6 +51,14 @@ class SmokePlan:
         return DocumentRef(runs, self.positive), DocumentRef(runs, self.negative)
 
     @property
+    def absent_refs(self) -> tuple[DocumentRef, DocumentRef]:
+        """Where the run that is not there, and its job, would be."""
+        return (
+            DocumentRef(self.collections.flow_runs, self.absent),
+            job_ref(self.absent, STEP),
+        )
+
+    @property
     def leftovers(self) -> tuple[DocumentRef, ...]:
         """Every document that may stand afterwards, the runs first: their work ends then."""
         jobs = (job_ref(run, STEP) for run in (self.positive, self.negative))
@@ -56,7 +66,7 @@ class SmokePlan:
             DocumentRef(SPENDING, f"run~{run}") for run in (self.positive, self.negative)
         )
         others = (ref for ref in self.documents if ref not in self.run_refs)
-        return (*self.run_refs, *jobs, *accounts, *others)
+        return (*self.run_refs, *jobs, *accounts, *others, *self.absent_refs)
 
 
 def plan_smoke(
@@ -98,6 +108,7 @@ def plan_smoke(
     return SmokePlan(
         positive=positive,
         negative=negative,
+        absent=RunId(f"{now:%Y%m%d-%H%M%S}_{_SYMBOL}_{suffix}h"),
         collections=collections,
         objects=objects,
         documents=registry

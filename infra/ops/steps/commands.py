@@ -153,7 +153,7 @@ def _attempt_cells(attempt: AttemptView) -> Sequence[str]:
 def _call_words(call: CallView) -> str:
     """A call: what for, how it ended, and what it took."""
     facts = [call.purpose, call.code or call.finish_reason or "open", call.model or ""]
-    facts.append(f"{call.tier} tier" if call.tier else "")
+    facts.append(call.tier_words)
     facts.append("" if call.seconds is None else f"{call.seconds:.1f} s")
     facts.append("" if call.tokens is None else f"{count(call.tokens)} tokens")
     facts.append(dollars(call.cost_usd))

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,32 @@ def test_attempts_and_calls_of_the_job_record_are_shown_with_their_times() -> No
     assert shown.finding.reason == (
         "Attempt 2 is at work. Asking gemini-x since 08:59:56 UTC, cut off at 09:01:15 UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "words"),
+    [
+        (None, None, ""),
+        (None, "standard", "standard tier"),
+        (None, "ON_DEMAND_PRIORITY", "standard asked, priority served"),
+        ("flex", None, "flex asked"),
+        ("flex", "flex", "flex tier"),
+        ("flex", "ON_DEMAND_FLEX", "flex tier"),
+        ("priority", "standard", "priority asked, standard served"),
+        ("flex", "warp", "flex asked, warp served"),
+        ("warp", None, ""),
+    ],
+)
+def test_a_call_names_the_tier_that_was_asked_and_the_one_that_served(
+    asked: str | None, served: str | None, words: str
+) -> None:
+    call = {**CALL_UNDER_WAY, "askedTier": asked, "serviceTier": served}
+    job = {"state": "RUNNING", "history": [{"number": 1, "calls": [call]}]}
+    [shown] = run_view(RUN_ID, run(a=step("RUNNING")), {"a": job}, NOW).steps
+
+    assert shown.job is not None
+    [[view]] = [attempt.calls for attempt in shown.job.attempts]
+    assert view.tier_words == words
 
 
 def test_the_worst_finding_of_a_run_is_the_one_to_look_at_first() -> None:
