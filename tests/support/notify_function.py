@@ -74,6 +74,13 @@ class Notify:
         entries = [json.loads(line) for line in self.log.getvalue().splitlines()]
         return [each["reason"] for each in entries if each["event"] == "hook_rejected"]
 
+    def taken_log(self) -> list[str]:
+        """The same, and nothing is kept of the log."""
+        reasons = self.rejected
+        self.log.seek(0)
+        self.log.truncate()
+        return reasons
+
 
 @asynccontextmanager
 async def notify(
