@@ -15,6 +15,7 @@ from tests.simulation.explore import (
     random_case,
     shrunk,
     single_faults,
+    tier_case,
 )
 from tests.simulation.ledger_campaign import (
     LEDGER_MUTATIONS,
@@ -24,7 +25,7 @@ from tests.simulation.ledger_campaign import (
 from tests.simulation.nemesis import CALM, LATER, parse_script
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import Case, simulate
-from tests.simulation.stages import CALL_MODES
+from tests.simulation.stages import ALL_MODES, CALL_MODES
 
 
 def say(line: object) -> None:
@@ -65,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-mutations", action="store_true", help="skip that check")
     parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
     parser.add_argument("--scenario", choices=SCENARIOS, help="for a replay")
-    parser.add_argument("--mode", choices=CALL_MODES, help="for a replay")
+    parser.add_argument("--mode", choices=ALL_MODES, help="for a replay")
     parser.add_argument("--script", help="for a replay: exactly these faults")
     parser.add_argument("--calm", action="store_true", help="for a replay: even latencies")
     return parser.parse_args()
@@ -135,6 +136,10 @@ def _explored(arguments: argparse.Namespace) -> Iterator[Tally]:
         first, seeds = begin + arguments.first, arguments.seeds
         numbers = count(first) if seeds is None else range(first, first + seeds)
         yield _told(name, run_all(map(random_case, numbers), going=_for(arguments)))
+    first, seeds = arguments.first, arguments.seeds
+    numbers = count(first) if seeds is None else range(first, first + seeds)
+    tiers = run_all(map(tier_case, numbers), going=_for(arguments))
+    yield _told("seeds with several tiers", tiers)
 
 
 def _for(arguments: argparse.Namespace) -> Callable[[], bool]:

@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 
-from tests.simulation.explore import cases_for_later_mutations, cases_for_mutations
+from tests.simulation.explore import (
+    cases_for_later_mutations,
+    cases_for_mutations,
+    cases_for_tier_mutations,
+)
 from tests.simulation.later_mutations import LATER_MUTATIONS
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulate import Case, simulate
+from tests.simulation.tier_mutations import TIER_MUTATIONS
 
 _CHUNK = 25
 
@@ -89,14 +94,20 @@ class Catch:
 
 
 #: All breakages, by name.
-BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS}
+BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS, **TIER_MUTATIONS}
+
+
+def _cases(name: str) -> Iterator[Case]:
+    """The runs that must show the breakage."""
+    if name in TIER_MUTATIONS:
+        return cases_for_tier_mutations()
+    return cases_for_later_mutations() if name in LATER_MUTATIONS else cases_for_mutations()
 
 
 def caught(name: str) -> Catch:
     """Run with one thing broken until that is noticed."""
-    cases = cases_for_later_mutations if name in LATER_MUTATIONS else cases_for_mutations
     with mutated(BREAKAGES[name]):
-        for number, case in enumerate(cases(), start=1):
+        for number, case in enumerate(_cases(name), start=1):
             violations = simulate(case).violations
             if violations:
                 return Catch(name=name, runs=number, violation=str(violations[0]))

@@ -43,6 +43,8 @@ class Endings:
     kinds: list[Kind]
     #: Runs that lacked room at some time.
     full: Collection[str]
+    #: Runs of which a call was stopped in favour of one at a dearer tier.
+    stopped: Collection[str] = ()
 
     def violations(self, run_id: str, steps: Mapping[str, Any]) -> Iterator[Violation]:
         """What is wrong with the ends of the scenario's steps in this run."""
@@ -62,6 +64,9 @@ class Endings:
             return run_id in self.full
         if planned == "FAILED" and code in {"INVALID_STEP_INPUTS", "PROMPT_NOT_FOUND"}:
             return True
+        if code == "GEMINI_REQUEST_FAILED" and run_id in self.stopped:
+            # How the stopped call ended is the last error of a step without attempts.
+            return not {item.fault for item in self.injected} <= HARMLESS
         faults, kinds = _NEEDS.get(code, ((), ()))
         return any(
             item.fault in faults and self.kinds[item.operation] in kinds

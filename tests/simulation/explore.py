@@ -189,3 +189,17 @@ def cases_for_later_mutations() -> Iterator[Case]:
             odds = Odds(probability=1, most=5, allowed=frozenset({fault}), uneven=False)
             yield replace(calm, script=None, odds=odds, surroundings=beside)
     yield from map(random_case, range(SECOND_SERIES, SECOND_SERIES + MUTATION_SEEDS))
+
+
+def tier_case(seed: int) -> Case:
+    """A case of the first series, its calls at several tiers; the seed alone decides which."""
+    modes = sorted(stages.TIER_MODES)
+    return replace(random_case(seed), call_mode=modes[seed % len(modes)], sweeps=True)
+
+
+def cases_for_tier_mutations() -> Iterator[Case]:
+    """What a breakage must be caught by that only several tiers show: calm runs, then seeds."""
+    for scenario in SCENARIOS:
+        for mode in stages.TIER_MODES:
+            yield calm_case(scenario, mode)
+    yield from map(tier_case, range(MUTATION_SEEDS))

@@ -52,6 +52,8 @@ class CallSeen:
     answered: bool = False
     #: It was refused for good.
     final: bool = False
+    #: It was at work, and was stopped in favour of another.
+    stopped: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,6 +25,11 @@ def thinking_seconds(draw: Random) -> float:
     return draw.uniform(2, 30) if draw.random() < 0.9 else draw.uniform(30, 400)
 
 
+def slow_tier_seconds(draw: Random) -> float:
+    """How long a call at a slow tier lasts: minutes, or longer than anybody waits for it."""
+    return draw.uniform(30, 900) if draw.random() < 0.5 else draw.uniform(900, 1_500)
+
+
 async def good_answer(request: ModelRequest) -> ModelAnswer:
     """A report on what the request shows."""
     output = {

@@ -21,6 +21,7 @@ from tests.simulation.model import (
     invalid_answer,
     marker_of,
     rate_limited,
+    slow_tier_seconds,
     thinking_seconds,
     unanswered,
     unfit_request,
@@ -113,7 +114,9 @@ class SimulatedBackground:
     def _keep(
         self, seen: list[CallSeen | None], state: CallState, request: ModelRequest
     ) -> str:
-        thinking = thinking_seconds(self.world.nemesis.schedule)
+        draw = self.world.nemesis.schedule
+        slow = request.service_tier.slow
+        thinking = slow_tier_seconds(draw) if slow else thinking_seconds(draw)
         ready_at = self.world.loop.time() + thinking
         name = self.provider.keep(
             Kept(seen=seen[0], labels=request.labels, ready_at=ready_at, state=state)
@@ -165,6 +168,8 @@ class SimulatedBackground:
             now = self.world.loop.time()
             if kept is not None and kept.ready_at > now:
                 kept.ready_at, kept.state = now, CallFailed(unanswered())
+                if kept.seen is not None:
+                    kept.seen.stopped = True
 
         await self.world.perform(self._call(Kind.ASK, call_id, timeout_seconds), stop)
 

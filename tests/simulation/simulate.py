@@ -270,6 +270,11 @@ class _Run:
             injected=self.world.nemesis.injected,
             kinds=self.world.kinds,
             full={x for x in self.scenario.runs if self.checker.fullness.ever(x)},
+            stopped={
+                claim.key.partition("~")[0]
+                for claim in self.checker.ledger.claims.values()
+                if any(call.stopped for call in claim.calls)
+            },
         )
         for run_id in self.scenario.runs:
             run = self.records.present(DocumentRef(FLOW_RUNS, run_id))
@@ -281,6 +286,7 @@ class _Run:
         """Promise 1, where nothing excuses a second call."""
         for claim in self.checker.ledger.claims.values():
             needed = 1 if claim.ended == "SUCCEEDED" and not claim.reused else 0
-            if not needed <= len(claim.calls) <= 1:
-                what = f"{claim.key}: {len(claim.calls)} calls, and no fault to excuse them"
+            calls = [call for call in claim.calls if not call.stopped]
+            if not needed <= len(calls) <= 1:
+                what = f"{claim.key}: {len(calls)} calls, and no fault to excuse them"
                 self.checker.broken(Promise.CALL_UNDER_LEASE, what)

@@ -88,11 +88,24 @@ HOOK_MODES: Mapping[str, Mapping[str, str]] = {
     "background_hooks_at_most_once": {**CALL_MODES["background_at_most_once"], **_HOOKS},
 }
 
+#: The modes in the background with a cheap slow tier and a dear quick one, and half an hour of
+#: patience: what the slow one has not answered by then is stopped, and asked of the quick one.
+_TIERS = {"GEMINI_SERVICE_TIERS": "flex,standard", "REFUSAL_PATIENCE_SECONDS": "1800"}
+TIER_MODES: Mapping[str, Mapping[str, str]] = {
+    "background_tiers": {**HOOK_MODES["background_hooks"], **_TIERS},
+    "background_tiers_at_most_once": {
+        **HOOK_MODES["background_hooks_at_most_once"],
+        **_TIERS,
+    },
+}
+#: All of them.
+ALL_MODES: Mapping[str, Mapping[str, str]] = {**CALL_MODES, **HOOK_MODES, **TIER_MODES}
+
 
 @cache
 def executor_settings(call_mode: str) -> ExecutorSettings:
     """The defaults of production, in this call mode."""
-    return read_executor_settings({**_ENVIRON, **{**CALL_MODES, **HOOK_MODES}[call_mode]})
+    return read_executor_settings({**_ENVIRON, **ALL_MODES[call_mode]})
 
 
 @dataclass(slots=True, kw_only=True)
