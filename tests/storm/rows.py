@@ -20,7 +20,7 @@ from tests.storm.quotas import (
     Quota,
     SlidingWindow,
 )
-from tests.storm.site import CALL_COST, MODEL, Asked, Seen, Site
+from tests.storm.site import CALL_COST, CONCURRENCY, MODEL, Asked, Seen, Site
 from tests.storm.tiers import TieredProvider
 
 _FOR_GOOD = 10**9
@@ -390,6 +390,62 @@ def half_price() -> Row:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """What came of many steps and few executors, when nobody waits for the model."""
+
+    steps: int
+    succeeded: int
+    #: Steps whose calls were at work at the same time.
+    at_once: int
+    #: The most answers that one step got.
+    answers_a_step: int
+    #: From the first claim to the last end, in seconds.
+    seconds: float
+
+
+def in_flight_with(
+    instances: int, *, steps: int = 600, model_seconds: float = 600.0
+) -> InFlight:
+    """Steps that all become READY at once, their calls in the background."""
+    lasting = (model_seconds, model_seconds)
+    provider = TieredProvider(
+        room=lambda _: 0.0, draw=Random(1), call_seconds={ServiceTier.STANDARD: lasting}
+    )
+    asked = runs(steps // 20, steps=20)
+    site = Site(
+        seed=1,
+        quotas={MODEL: Open()},
+        runs=asked,
+        environ={"GEMINI_API": "interactions"},
+        background=provider,
+        instances=instances,
+    )
+    seen = site.run(until_seconds=2 * _HOUR)
+    return InFlight(
+        steps=steps,
+        succeeded=seen.ended["SUCCEEDED"],
+        at_once=provider.most_steps,
+        answers_a_step=max(provider.answers_of.values(), default=0),
+        seconds=max(seen.ended_at.values()) - min(seen.claimed_at.values()),
+    )
+
+
+def in_flight() -> Row:
+    """One executor, and a model that takes ten minutes."""
+    found = in_flight_with(1)
+    return Row(
+        scenario=f"one executor of {CONCURRENCY} requests, {found.steps} steps at once in the"
+        " background, whose model takes 10 min",
+        to_reach="≥ 500 steps with a call at work at the same time",
+        measured=f"{found.at_once} at the same time, {found.succeeded} SUCCEEDED,"
+        f" {found.answers_a_step} answer a step at most, all over after {found.seconds:.0f} s",
+        reached=found.at_once >= 500
+        and found.succeeded == found.steps
+        and found.answers_a_step <= 1,
+    )
+
+
 def calm() -> Row:
     """Nobody refuses."""
     steps = 200
@@ -415,6 +471,7 @@ ROWS: tuple[Callable[[], Row], ...] = (
     two_models,
     urgent,
     half_price,
+    in_flight,
     evaluation_beside,
     day_ceiling,
     ledger_at_scale,

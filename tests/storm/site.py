@@ -225,10 +225,14 @@ class Instances:
         place: asyncio.Future[Host] = self.site.loop.create_future()
         self._waiting.append(place)
         to_come = self._starting * CONCURRENCY
-        if len(self._waiting) > to_come and len(self._hosts) + self._starting < INSTANCES:
+        if len(self._waiting) > to_come and self._count < self.site.most_instances:
             self._starting += 1
             self.site.outside(self._start())
         return await place
+
+    @property
+    def _count(self) -> int:
+        return len(self._hosts) + self._starting
 
     async def _start(self) -> None:
         await asyncio.sleep(COLD_START_SECONDS)
@@ -258,8 +262,11 @@ class Site:
         call_cost: int = CALL_COST,
         most_output: int | None = None,
         background: BackgroundModel | None = None,
+        instances: int = INSTANCES,
     ) -> None:
         self.background = background
+        #: So many executors at most.
+        self.most_instances = instances
         self.call_cost, self.most_output = call_cost, most_output
         self.quotas, self.runs, self.call_seconds = quotas, runs, call_seconds
         nemesis = Nemesis(seed, CALM)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.storm.quotas import Bucket, FixedWindow, Open, Outage, Quota, SlidingWindow
+from tests.storm.rows import in_flight_with
 from tests.storm.site import MODEL, Asked, Site
 
 STEPS = 120
@@ -106,3 +107,11 @@ def test_a_step_that_nobody_refuses_costs_four_calls_of_the_database() -> None:
 
     assert seen.ended == {"SUCCEEDED": 30}
     assert seen.database_calls == 4 * 30
+
+
+def test_one_executor_has_hundreds_of_steps_in_flight() -> None:
+    found = in_flight_with(1, steps=500)
+
+    assert found.at_once >= 500
+    assert found.succeeded == found.steps
+    assert found.answers_a_step == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
@@ -43,6 +43,9 @@ class TieredProvider:
 
     room: Callable[[float], float]
     draw: Random
+    call_seconds: Mapping[ServiceTier, tuple[float, float]] = field(
+        default_factory=lambda: CALL_SECONDS
+    )
     works: dict[str, Work] = field(default_factory=dict)
     #: Answers that were read, by tier; and by step.
     answered: Counter[ServiceTier] = field(default_factory=Counter)
@@ -52,6 +55,8 @@ class TieredProvider:
     stopped: int = 0
     #: The most calls of one step that were at work at once.
     most_beside: int = 0
+    #: The most steps that had a call at work at the same time.
+    most_steps: int = 0
     _ids: "count[int]" = field(default_factory=count)
 
     async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
@@ -68,11 +73,13 @@ class TieredProvider:
         self.works[call_id] = Work(
             step=step,
             tier=tier,
-            ends_at=now + self.draw.uniform(*CALL_SECONDS[tier]),
+            ends_at=now + self.draw.uniform(*self.call_seconds[tier]),
             answer=replace(answer, service_tier=str(tier)),
         )
         beside = [w for w in self.works.values() if w.step == step and _at_work(w, now)]
         self.most_beside = max(self.most_beside, len(beside))
+        steps = {each.step for each in self.works.values() if _at_work(each, now)}
+        self.most_steps = max(self.most_steps, len(steps))
         return call_id
 
     async def fetch(self, call_id: str, *, timeout_seconds: float) -> CallState:
