@@ -59,7 +59,7 @@ class DemoResult:
         }
 
 
-#: Told how all steps stand, whenever that was looked at.
+#: Called with how all steps stand, after each look.
 Progress: TypeAlias = Callable[[Sequence[StepResult]], None]
 
 

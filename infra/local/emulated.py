@@ -42,7 +42,7 @@ async def emulated(plan: EnvironmentPlan, found: Found) -> LocalEnvironment:
     # Its target is known once the dispatcher runs; before the trigger nothing arrives.
     relay = await enter(Relay(f"http://{LOOPBACK}:0"))
     emulators = await _emulators(plan, found, relay)
-    # The sweep goes past a proxy: what it reads is its own cost, not that of a step.
+    # The sweep is not counted by a proxy: its reads are no cost of a step.
     names = ("dispatcher", "executor", *(["notify"] if _announces(plan) else []))
     proxies = {name: await enter(firestore_proxy(emulators.firestore_host)) for name in names}
     addresses = LocalAddresses(

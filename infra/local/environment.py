@@ -61,7 +61,7 @@ async def local_environment(
         ProcessFailed: A part did not start, or ended by itself; the block is canceled then.
     """
     found = _choose(embedded, environ, say)
-    # A project and objects of its own for each start: nothing of an earlier one is met again.
+    # Each start has a project and objects of its own, and sees nothing of an earlier one.
     project = f"local-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         stack.enter_context(claimed(data_dir))
@@ -160,7 +160,7 @@ async def _watched(running: LocalEnvironment, *, restarts: bool) -> AsyncIterato
             for watch in watches:
                 watch.cancel()
     except BaseExceptionGroup as several:
-        # What the block itself raised says more than the group around it.
+        # The exception of the block says more than the exception group around it.
         raise several.exceptions[0] from None
 
 

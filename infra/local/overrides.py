@@ -1,4 +1,4 @@
-"""What a test or a benchmark wants otherwise than a user does, and the instruments it gets."""
+"""What differs for a test or a benchmark from what a user gets, and the instruments for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +13,8 @@ from infra.local.emulators.pubsub import ACK_DEADLINE_SECONDS
 from infra.local.emulators.relay import Relay
 from infra.local.processes.children import ChildProcess
 
-#: Given where pushes should end, runs what they shall go through and yields its URL.
+#: Is given the URL that pushes are for, runs a server in front of it and yields that server's
+#: URL.
 PushDetour: TypeAlias = Callable[[str], AbstractAsyncContextManager[str]]
 
 

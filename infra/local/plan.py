@@ -1,4 +1,4 @@
-"""A running local environment, and what one is made with."""
+"""A running local environment, and the parts from which one is made."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack

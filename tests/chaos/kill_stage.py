@@ -61,7 +61,7 @@ _A_MOMENT = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """What the kill came to."""
+    """What was left after the kill."""
 
     step: Mapping[str, Any]
     record: Mapping[str, Any]

@@ -1,7 +1,7 @@
 """Ports of a process that dies: from the moment of its death on, none of its calls ends.
 
-So does a SIGKILL look from outside: no handler runs, nothing more is written, nothing is given
-back. What another party was asked before goes on there.
+That is what a SIGKILL looks like from outside: no handler runs, nothing more is written,
+nothing is given back. What others were asked before, they go on doing.
 """
 
 import asyncio

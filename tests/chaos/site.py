@@ -36,7 +36,7 @@ from shared.domain.job_documents import job_ref, parse_job_record
 from shared.domain.jobs import JobRecord
 from shared.domain.steps import StepStatus
 
-#: Everything a tenth or less of its production value: the same chain, sooner.
+#: Times a tenth of those in production or less: the same happens, only sooner.
 IMPATIENT = {"LEASE_SECONDS": "3", "LEASE_RENEW_SECONDS": "1", "QUEUED_SECONDS": "3"}
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 0.2

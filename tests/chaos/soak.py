@@ -50,8 +50,8 @@ SETTINGS = {
     "FINALIZE_BUDGET_SECONDS": "6",
     "INVOCATION_TIMEOUT_SECONDS": "20",
 }
-#: What two executor instances of production are given at a time (`executor.concurrency` is 4
-#: in Terraform by default).
+#: As many pushes as two executor instances of production get at a time: in Terraform,
+#: `executor.concurrency` is 4 by default.
 PUSHES_AT_ONCE = 8
 #: What a claim's budget of attempts is by default (`MAX_ATTEMPTS`).
 _MAX_ATTEMPTS = 5
@@ -191,7 +191,7 @@ def _as_it_is(_run_id: str, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ignore(_line: str) -> None:
-    """Of thousands of refused deliveries nobody reads each one."""
+    """Print nothing: thousands of deliveries are refused, and nobody reads about each."""
 
 
 def _lost_upload(run_id: str) -> StorageFault:

@@ -1,4 +1,4 @@
-"""A store for the ledger that does its worst, and time that stands still."""
+"""A store for the ledger in which everything goes wrong, and time that stands still."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Still:
 
 @dataclass(slots=True)
 class Adversary:
-    """A store that lets others go first, refuses, and loses answers, as it is told."""
+    """A store that lets others write first, refuses, and loses answers, as told."""
 
     store: EmbeddedDocuments
     script: Iterator[int]

@@ -25,8 +25,8 @@ from infra.local.processes.bundle import Stage, write_bundle
 from infra.local.serving.free_ports import LOOPBACK, free_port
 from tests.support.terraform_module import local_values, unquoted
 
-#: What the first release of the deployed Python carries; whatever is newer may come with an
-#: update of the runtime.
+#: The version in the first release of the deployed Python; an update of the runtime may bring a
+#: newer one.
 OLDEST_PIP = "23.2.1"
 #: The newest that the index has.
 NEWEST_PIP = ""

@@ -138,7 +138,7 @@ class _Stop:
 
 
 async def _warm_up(firestore_host: str) -> None:
-    """Have the first commit and read behind us: on a busy machine they take half a minute."""
+    """Make the first commit and read, which take half a minute on a busy machine."""
     client = firestore_client(firestore_host, "warm-up")
     try:
         document = client.collection("warm").document("up")

@@ -1,4 +1,4 @@
-"""Seconds that count: those in which a busy machine gave this process no turn do not."""
+"""Elapsed seconds, without those in which a busy machine gave this process no turn."""
 
 import asyncio
 import time

@@ -106,7 +106,7 @@ class Queue(KeptMessages):
         """Keep them, or refuse."""
         if self.refuses:
             raise QueueUnavailable("Unavailable")
-        # Not super(): a slotted dataclass is another class than the one in this body.
+        # Not super(): the decorator makes a new class, which is not the one in this body.
         await KeptMessages.publish(self, messages, timeout_seconds=timeout_seconds)
 
 

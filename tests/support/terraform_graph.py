@@ -30,7 +30,7 @@ _STORES = (
     "google_storage_bucket.",
 )
 _GRANT = re.compile(r"_iam_(member|binding)\.")
-#: Grants to people and not to accounts of the module: there is nothing to be made first.
+#: Grants to people: unlike the module's accounts, nothing has to be made before them.
 _TO_PEOPLE = re.compile(r"_iam_member\.(operators|rotators)_")
 
 

@@ -73,7 +73,7 @@ def document_event(
         raise ValueError("a change has an old document, a new one, or both")
     name = f"projects/{project}/databases/{database}/documents/{document_path}"
     data = _Data()
-    # Set and empty, as the emulator sends it: nobody may rely on it.
+    # Set and empty, as the emulator sends it: no code may rely on it.
     data.update_mask.SetInParent()
     for target, document in ((data.old_value, old), (data.value, new)):
         if document is not None:

@@ -1,6 +1,6 @@
 """Run the emulators that were found, each directly as its own Java process.
 
-The wrappers that ship with them are not used: one that is killed leaves its Java running.
+The wrappers that ship with them are not used: killing one leaves its Java running.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ async def running_emulators(
     place = _Place(log_folder=log_folder, environ=environ)
     children: list[ChildProcess] = []
     try:
-        # Both at once, and both to their end: none may be left half started.
+        # Started at the same time, and each awaited: none may be left half started.
         hosts = await asyncio.gather(
             _start(
                 "firestore-emulator",

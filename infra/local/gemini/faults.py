@@ -80,7 +80,7 @@ class FaultKind(StrEnum):
     NOT_UTF8 = "not_utf8"
     #: The answer is UTF-8, and claims to be the character set `reason`.
     OTHER_CHARSET = "other_charset"
-    #: The answer, and behind it more spaces than anybody wants to read.
+    #: The answer, followed by more spaces than a client should read.
     LONG_ANSWER = "long_answer"
     #: The error `status` as a page that goes on in the same way.
     LONG_PAGE = "long_page"

@@ -1,7 +1,7 @@
 """The resource `interactions`: calls in the background, kept until they are deleted.
 
-A call is billed when it is taken, as the model then works on it whether or not anybody comes
-for the answer. https://ai.google.dev/api/interactions-api
+A call is billed when it is taken: from then on the model works on it, whether or not the answer
+is fetched. https://ai.google.dev/api/interactions-api
 """
 
 import json
@@ -107,7 +107,7 @@ class Interactions:
             for place in _PLACES
             for route in (
                 Route(place, self.create, methods=["POST"]),
-                # An id may hold whatever it will, escaped: a slash among it.
+                # An id may hold any character, escaped: a slash too.
                 Route(place + "/{id:path}/cancel", self.cancel, methods=["POST"]),
                 Route(place + "/{id:path}", self.get, methods=["GET"]),
                 Route(place + "/{id:path}", self.delete, methods=["DELETE"]),

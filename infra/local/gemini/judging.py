@@ -1,4 +1,4 @@
-"""The stand-in as a judge of two reports: it goes by their prices, and by nothing else."""
+"""The stand-in as a judge of two reports, which it compares by their prices alone."""
 
 import html
 import json

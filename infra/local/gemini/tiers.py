@@ -17,7 +17,8 @@ from infra.local.gemini.requests import RequestRefused
 
 _MINUTE = 60.0
 _HEADER = "x-vertex-ai-llm-shared-request-type"
-#: By which Vertex says at which tier it served (https://ai.google.dev/api/generate-content#UsageMetadata).
+#: The field in which Vertex says at which tier it served
+#: (https://ai.google.dev/api/generate-content#UsageMetadata).
 _TRAFFIC = {
     ServiceTier.DEFERRED: "ON_DEMAND_OFFPEAK",
     ServiceTier.FLEX: "ON_DEMAND_FLEX",
@@ -70,7 +71,7 @@ class Tiers:
     _taken: dict[ServiceTier, list[float]] = field(default_factory=dict)
 
     def set(self, rules: Iterable[TierRule]) -> None:
-        """Put these rules in the place of the former ones; who has no room is evicted."""
+        """Replace the rules that were in force; calls that have no room now are evicted."""
         self.rules = {rule.tier: rule for rule in rules}
         for rule in self.rules.values():
             for work in self._busy(rule.tier)[rule.capacity :]:

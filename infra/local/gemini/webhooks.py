@@ -54,7 +54,7 @@ class Announcement:
 def announcement(
     config: Any, call_id: str, ended_as: Callable[[], str | None], *words: str
 ) -> Announcement | None:
-    """What the `webhook_config` of a call asks for; None where nobody here is to be told."""
+    """What the `webhook_config` of a call asks for; None without an address on this machine."""
     asked = config if isinstance(config, Mapping) else {}
     uris = [uri for uri in asked.get("uris") or [] if isinstance(uri, str) and _is_here(uri)]
     metadata = asked.get("user_metadata")

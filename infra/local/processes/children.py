@@ -162,7 +162,7 @@ class ChildProcess:
         except TimeoutError:
             limit = self.command.ready_timeout_seconds
             raise self._failure(f"was not ready after {limit:g} seconds") from None
-        # Something else may have answered in its place.
+        # The answer may have come from another process.
         self._check_alive(process)
 
     def _check_alive(self, process: asyncio.subprocess.Process) -> None:

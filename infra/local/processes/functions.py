@@ -89,7 +89,8 @@ async def start_function(
         BundleError: The sources are incomplete.
         ProcessFailed: It did not start; nothing is left running.
     """
-    # Of its own also where two share a stage: no running function's code is written anew.
+    # Two functions of one stage have a bundle each: the code of a running one is never
+    # rewritten.
     folder = bundles / function
     stage, _ = _SOURCES[function]
     write_bundle(stage, folder, root=sources)

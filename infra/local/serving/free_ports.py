@@ -13,8 +13,8 @@ _DRAWS = 64
 def free_port() -> int:
     """Return a port of the loopback interface that nobody listens on.
 
-    The port is not held: another process can take it before the caller's does. Who starts
-    a server on it must notice that it is gone and try again (see `emulators.start`). A
+    The port is not held: another process can take it before the caller's does. A caller that
+    starts a server on it must notice that it is gone and try again (see `emulators.start`). A
     server of this process binds port 0 instead and has no such gap.
     """
     for _ in range(_DRAWS):

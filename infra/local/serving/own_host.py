@@ -1,8 +1,8 @@
 """Keeping web pages away from servers of this machine.
 
-A page in somebody's browser may send requests to loopback addresses: as a form or a script of
-another site, which names its origin, or by a name that was made to lead here, which is not one
-of ours.
+A page in somebody's browser may send requests to loopback addresses. A form or a script of
+another site shows by its origin. A host name that was made to lead here (DNS rebinding) shows
+by the `Host` header, which is none of ours.
 """
 
 from http import HTTPStatus
@@ -31,7 +31,9 @@ def _refusal(headers: Headers) -> Response | None:
     """The answer to what is not let through."""
     host = headers.get("host", "")
     if _name(f"//{host}") not in LOOPBACK_NAMES:
-        return PlainTextResponse("this is not my name", HTTPStatus.MISDIRECTED_REQUEST)
+        return PlainTextResponse(
+            "this server has no such host name", HTTPStatus.MISDIRECTED_REQUEST
+        )
     origin = headers.get("origin")
     if origin is not None and origin != f"http://{host}":
         return PlainTextResponse("another site asks", HTTPStatus.FORBIDDEN)

@@ -44,7 +44,7 @@ async def prepare(
     seen: dict[Command, Any] = {}
     for step in steps(wanted, number):
         if step.look and not dry_run and step.look not in seen:
-            # Once: what a step adds takes nothing away that another one looks for.
+            # Asked once for all steps: no step removes what another one looks for.
             seen[step.look] = await gcloud.look(step.look)
         commands = step.missing(seen.get(step.look) if step.look else None)
         say(f"# {step.why}{'' if commands else ': it is there'}")

@@ -1,4 +1,4 @@
-"""Runs gcloud, and waits where Google Cloud has not yet what it has just accepted."""
+"""Runs gcloud, and waits where Google Cloud does not show yet what it has just made."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any
 from infra.failures import CannotBeDone
 from infra.ops.bootstrap.plan import Command
 
-#: What a call says of an API, an account or a policy that was made a moment ago.
+#: What the error says where an API, an account or a policy was made a moment ago.
 _NOT_YET = (
     "SERVICE_DISABLED",
     "has not been used in project",

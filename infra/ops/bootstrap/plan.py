@@ -1,4 +1,4 @@
-"""What is there before the first apply, as steps that look first and then do what is missing.
+"""What must be there before the first apply: steps that look first and do what is missing.
 
 Nothing here runs anything: a step says what to look at, and which commands follow from it.
 """
@@ -26,9 +26,9 @@ _MAPPING = (
     "attribute.branch=assertion.repository + '@' + assertion.ref"
 )
 _MAIN = "refs/heads/main"
-#: Whose agents some service makes at its first use only, which is too late for a grant.
+#: Services whose agent is only made at their first use, which is too late for a grant.
 _AGENTS = ("cloudbuild", "cloudfunctions", "cloudscheduler", "eventarc", "pubsub", "run")
-#: What Terraform itself calls, and what signs a pipeline in.
+#: The APIs that Terraform itself calls, and those that sign a pipeline in.
 _SERVICES = ("cloudresourcemanager", "iam", "iamcredentials", "serviceusage", "storage", "sts")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
@@ -84,7 +84,7 @@ class Preparation:
 
 
 def steps(wanted: Wanted, number: str) -> Sequence[Preparation]:
-    """All steps in their order: each stands on those before it."""
+    """All steps in their order: each needs those before it."""
     return [
         *_of_project(wanted),
         *_of_identity(wanted, DEPLOYER_ID, "deploys", tuple(DEPLOYER)),
@@ -267,7 +267,7 @@ def _unless_bound(
 def _pool(
     everywhere: Command, name: str, seen: Sequence[Mapping[str, Any]] | None
 ) -> Sequence[Command]:
-    """A deleted pool keeps its name for 30 days: it is taken back."""
+    """What makes the pool. A deleted one keeps its name for 30 days, so it is undeleted."""
     found = _named(name, seen)
     verb = ("iam", "workload-identity-pools")
     if found is None:

@@ -1,6 +1,6 @@
 """What the identities of a pipeline may do: exactly what the Terraform module needs.
 
-A test derives from the module's resources that no role is missing and none is for nothing.
+A test derives from the module's resources that no role is missing and none is unneeded.
 The services' own references say which role has the permissions of a resource:
 https://cloud.google.com/iam/docs/understanding-roles.
 """
@@ -27,7 +27,7 @@ DEPLOYER: Mapping[str, tuple[str, ...]] = {
         "google_service_account",
         "google_service_account_iam_member",
     ),
-    # To hand an account to what runs or calls as it.
+    # To deploy what runs, or calls, as one of the module's accounts.
     "roles/iam.serviceAccountUser": (
         "google_cloud_scheduler_job",
         "google_cloudfunctions2_function",

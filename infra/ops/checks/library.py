@@ -41,7 +41,7 @@ def within_candles(path: str, *, slack: float = 0.0) -> Check:
 
 
 def sums_to(path: str, *, total: float = 1.0, tolerance: float = 0.01) -> Check:
-    """Numbers sum to the total; nothing is said where there are none."""
+    """Numbers sum to the total; it is no problem that there are none."""
 
     def check(subject: Subject) -> Sequence[str]:
         values = [value for _, value in numbers_at(subject.output, path)]
@@ -80,7 +80,7 @@ def between(path: str, *, least: float, most: float) -> Check:
 def agrees_with_text(
     path: str, *, words: Mapping[str, Sequence[str]], text: str = _SUMMARY
 ) -> Check:
-    """The text does not use the words of another value only.
+    """The text does not contradict the value: it has its words, or none of another value.
 
     Args:
         path: where the value is, such as `details.trend.direction`.

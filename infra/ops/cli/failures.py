@@ -12,9 +12,9 @@ _EXPLAINED = (OSError, PortFailure, SettingsInvalid)
 
 
 def exit_code(failure: Exception) -> int | None:
-    """The exit code for a failure that speaks for itself; None for a surprise."""
+    """The exit code of a failure whose message is all that a user needs; None for a defect."""
     if isinstance(failure, ExceptionGroup):
-        # Tasks at work together meet the same full disk: one of them says it for all.
+        # Tasks that run side by side may all meet the same full disk: one message is enough.
         codes = [exit_code(each) for each in failure.exceptions]
         return None if None in codes else codes[0]
     if isinstance(failure, BrokenPipeError):

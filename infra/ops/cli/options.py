@@ -74,13 +74,13 @@ def for_environment(
     ) -> None:
         given = {**kwargs, "project": project, "database": database}
         for name, value in given.items():
-            # As of a variable of the shell that is not set: it must not stand for "all".
+            # Such as from a shell variable that is not set: an empty value must not mean "all".
             if isinstance(value, str) and not value.strip() and value != defaults[name]:
                 raise typer.BadParameter(f"{names[name]} is empty: give one, or leave it out")
         where = Where(project=project, database=database, local=local, data_dir=data_dir)
         command(where, *args, **kwargs)
 
-    # What typer reads a command's arguments and options from.
+    # From these two typer reads the arguments and options of a command.
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {item.name: item.annotation for item in parameters}
     return with_options

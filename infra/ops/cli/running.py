@@ -16,7 +16,7 @@ def finish(work: Coroutine[None, None, int]) -> None:
     try:
         code = asyncio.run(_until_signal(work))
     except Exception as failure:
-        # Late: what can go wrong is spread over many modules, and seldom does.
+        # Imported late: the failures are defined in many modules, and seldom happen.
         from infra.ops.cli.failures import exit_code, words  # noqa: PLC0415
 
         known = exit_code(failure)

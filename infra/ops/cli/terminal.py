@@ -43,7 +43,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """The value as JSON in which a terminal finds nothing to obey either.
+    """The value as JSON, without characters that a terminal would obey.
 
     The standard library escapes the controls of ASCII, and leaves those above it as they are.
     """
@@ -74,7 +74,7 @@ def status_text(status: str) -> Text:
 
 
 def id_column(header: str, ids: Iterable[str], console: Console) -> Column:
-    """A column that cuts no id: runs differ at their ends, and an id is there to be copied."""
+    """A column that cuts no id: ids of runs differ at their ends, and are copied from here."""
     longest = max(map(len, ids), default=0)
     # Where there is room, the other columns give way; where there is none, an id is folded.
     return Column(header, overflow="fold", no_wrap=2 * longest <= console.width)

@@ -22,7 +22,7 @@ CONFIDENCE = 0.95
 POWER = 0.8
 #: Up to so many cases that differ, all signs are tried: 16,384 of them.
 _MOST_ENUMERATED = 14
-#: Two sums of the same values in another order may differ by so much of their size.
+#: Sums of the same values in different orders may differ by this share of their size.
 _ROUNDING = 1e-9
 #: Rows of resamples at a time: bounds memory to some tens of megabytes.
 _ROWS = 500

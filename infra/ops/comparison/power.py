@@ -5,7 +5,7 @@ from functools import cache
 
 
 def power_of_rate(cases: int, *, base: float, loss: float, error_rate: float) -> float:
-    """The share of evaluations that find it, when the candidate loses `loss` of rate `base`.
+    """The share of evaluations that find the loss, where a rate of `base` falls by `loss`.
 
     A case counts where one variant's answer is valid and the other's is not; both fail
     independently of each other. One-sided, as a stated regression is tested.

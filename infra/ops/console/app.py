@@ -179,6 +179,6 @@ class _Console:
 
 
 def _live_seconds(run: RunView) -> float:
-    """A look reads the run, and the job record of each of its reports."""
+    """How long the run's page waits: a look reads the run and the job record of each report."""
     reads = 1 + sum(step.ours for step in run.steps)
     return live_seconds(reads, at_least=_RUN_SECONDS)

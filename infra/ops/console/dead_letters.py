@@ -19,7 +19,7 @@ from infra.ops.runs.reading import NotFound
 _SECTION = "/dead-letters"
 #: Looked at for one page; more are left for the command line.
 _MOST_LETTERS = 200
-#: The executor's MAX_LLM_CALLS unless told otherwise: only a forecast rests on it here.
+#: The usual MAX_LLM_CALLS of the executor; it is only used for a forecast.
 _CALL_BUDGET = 5
 _AT_ONCE = 1_000.0
 _REPLAY, _DISCARD = "replay", "discard"

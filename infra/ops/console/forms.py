@@ -29,5 +29,5 @@ async def read_form(request: Request, own: Secrets) -> dict[str, str]:
         raise HTTPException(HTTPStatus.BAD_REQUEST) from None
     form = {name: values[-1] for name, values in fields.items()}
     if not own.is_form_token(form.get("token", "")):
-        raise HTTPException(HTTPStatus.FORBIDDEN, "The form is from another time: reload it.")
+        raise HTTPException(HTTPStatus.FORBIDDEN, "The form is too old: reload the page.")
     return form

@@ -53,7 +53,7 @@ def guide(path: str) -> Markup | None:
 
 
 def _linked(tokens: list[Token], folder: Path) -> list[Token]:
-    """The tokens without the links that lead out of what the console can show."""
+    """The tokens without links to pages that the console does not show."""
     kept, dropped = [], False
     for token in tokens:
         if token.type == "link_open":

@@ -11,7 +11,7 @@ _COLORS = 6
 _MOST_DAYS = 31
 _TICKS = 5
 _TICK_WIDTH = 60
-#: Far below the least amount of money.
+#: Amounts below this are shown as nothing.
 _NOTHING = 1e-9
 
 
@@ -122,7 +122,7 @@ def _ticks(most: float, scale: float, measure: Measure) -> Iterator[PlotTick]:
 
 
 def _round_step(rough: float) -> float:
-    """The next of …, 0.1, 0.2, 0.5, 1, 2, 5, 10, … at or above."""
+    """The least of …, 0.1, 0.2, 0.5, 1, 2, 5, 10, … that is not below."""
     if rough <= 0:
         return 1.0
     magnitude = 10.0 ** math.floor(math.log10(rough))

@@ -18,7 +18,7 @@ from shared.domain.steps import StepStatus
 
 _RUNS_SHOWN = 20
 _LIST_SECONDS = 4.0
-#: What stands in the address and in the form, by the field of the filter.
+#: By field of the filter: its name in the address and in the form.
 _FIELDS = ("status", "flow", "symbol", "timeframe", "id", "since", "until")
 _MOST_CHARS = 200
 

@@ -1,4 +1,4 @@
-"""What stands between the console and everybody else on the machine and in the browser.
+"""What keeps everybody else on the machine and in the browser out of the console.
 
 Other sites are kept out by the check of the host (DNS rebinding), by the cookie that is never
 sent across sites, and by a token in every form; other users of the machine by the access key
@@ -83,7 +83,9 @@ class Guard:
         headers, port = Headers(scope=scope), scope["server"][1]
         own_hosts = {f"{host}:{port}" for host in _HOSTS}
         if headers.get("host") not in own_hosts:
-            return PlainTextResponse("this is not my name", HTTPStatus.MISDIRECTED_REQUEST)
+            return PlainTextResponse(
+                "this server has no such host name", HTTPStatus.MISDIRECTED_REQUEST
+            )
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in own_hosts}:
             return PlainTextResponse("another site asks", HTTPStatus.FORBIDDEN)

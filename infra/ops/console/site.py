@@ -79,7 +79,7 @@ class Site:
         return self.message("Who are you?", str(error), HTTPStatus.CONFLICT)
 
     async def unusable(self, _request: Request, error: Exception) -> Response:
-        """The page for what an address asks that cannot be."""
+        """The page for an address that asks for something impossible."""
         return self.message("Bad request", str(error), HTTPStatus.BAD_REQUEST)
 
     async def unavailable(self, _request: Request, error: Exception) -> Response:

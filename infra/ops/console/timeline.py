@@ -175,7 +175,10 @@ def _marks(attempt: AttemptView) -> Iterator[tuple[datetime, int, Phase, str]]:
 
 
 def _end(attempt: AttemptView, job: JobView, now: datetime) -> tuple[datetime, bool]:
-    """When the attempt ended, and whether it goes on; a dead holder's ends with its lease."""
+    """When the attempt ended, and whether it goes on.
+
+    One whose holder died ends with its lease.
+    """
     if attempt.ended_at is not None:
         return attempt.ended_at, False
     is_last = attempt is job.attempts[-1]

@@ -18,7 +18,8 @@ MAX_BATCH = 1_000
 #: A letter whose holder is killed is free again after so long.
 HOLD_SECONDS = 30
 _RENEW_SECONDS = 10.0
-#: An empty subscription answers late; an answer without letters may still leave some.
+#: An empty subscription answers late, and an answer without letters does not mean that none are
+#: left.
 _PULL_SECONDS = 2.0
 _EMPTY_PULLS = 2
 _CALL_SECONDS = 15.0
@@ -127,7 +128,7 @@ class PubSubDeadLetters:
     async def _each_batch(
         self, ack_ids: Sequence[str], call: Callable[[list[str]], Awaitable[object]]
     ) -> None:
-        """Both may be called again for a letter, so nothing is tried here: the caller does."""
+        """Make the call for each batch, once. A caller may repeat it: both calls allow that."""
         for start in range(0, len(ack_ids), MAX_BATCH):
             try:
                 async with asyncio.timeout(_CALL_SECONDS):

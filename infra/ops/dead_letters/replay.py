@@ -1,7 +1,8 @@
 """Replaying dead letters: the records first, then the message, and the acknowledgement last.
 
-Killed between any two of these, the tool leaves a letter that is there again after a while,
-and the next replay does what is still to be done: a job that ran meanwhile is settled.
+If the tool is killed between any two of these, the letter comes back after a while, and the
+next replay does what is still to be done. Where the job has ended meanwhile, that is to
+acknowledge the letter.
 """
 
 import asyncio

@@ -15,9 +15,9 @@ _VIEWER, _REVIEWER = "roles/viewer", "roles/iam.securityReviewer"
 class ApiCall:
     """One method of an API.
 
-    `method` is its id in the discovery document of `version`, `asks` the permission that it
-    asks of the caller where that is not named after the method. A policy is read by POST where
-    `posts` says so: that changes nothing.
+    `method` is its id in the discovery document of `version`. `asks` is the permission that the
+    caller needs, where its name does not follow from that of the method. With `posts`, a policy
+    is read by POST, which changes nothing.
     """
 
     method: str
@@ -33,7 +33,7 @@ class ApiCall:
 
     @property
     def permission(self) -> str:
-        """What the method asks of the caller: its API, its resource and its verb, mostly."""
+        """The permission that the caller needs, mostly named after API, resource and verb."""
         return self.asks or ".".join([self.service, *self.method.split(".")[-2:]])
 
     @property

@@ -132,7 +132,7 @@ def _trigger(rest: Rest, found: Mapping[str, Any]) -> Trigger | None:
 
 
 def _trigger_state(known: Mapping[str, Any] | None) -> str | None:
-    """Empty for a trigger that is as it should be; what Eventarc says otherwise."""
+    """What Eventarc says is wrong with the trigger; empty where nothing is."""
     if known is None:
         return None
     said = [
@@ -267,7 +267,7 @@ def _scheduled(rest: Rest, project: str, sweep: Function | None) -> bool | None:
 
 
 def _schedule_regions(rest: Rest, project: str, region: str) -> Iterator[str]:
-    """The functions' own first: Cloud Scheduler is not everywhere that they are."""
+    """Where the schedule may be. Cloud Scheduler is not in every region that has functions."""
     yield region
     path = f"v1/projects/{project}/locations"
     for place in rest.list(SCHEDULER_JOB, calls.SCHEDULE_PLACES, path, "locations"):

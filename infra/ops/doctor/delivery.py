@@ -16,7 +16,7 @@ from shared.settings import EnvironmentReader, read_max_attempts
 
 
 def delivery_findings(observed: Observed) -> Iterator[CheckResult]:
-    """Whether jobs reach the executor, and what it cannot finish an operator."""
+    """Whether jobs reach the executor, and an operator those that it cannot finish."""
     for topic in (JOBS_TOPIC, DEAD_LETTER_TOPIC):
         if topic not in observed.topics:
             yield CheckResult(

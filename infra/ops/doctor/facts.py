@@ -83,7 +83,7 @@ class Function:
     #: Empty for a local process.
     region: str
     url: str
-    #: Empty for a function that is as it should be; what the platform says otherwise.
+    #: What the platform says is wrong with the function; empty where nothing is.
     trouble: str
     timeout_seconds: int
     environ: Mapping[str, str]
@@ -102,7 +102,7 @@ class Subscription:
     topic: str
     push_url: str
     push_account: str | None
-    #: Whom its tokens are for; the executor refuses those for somebody else.
+    #: The audience of its tokens; the executor refuses tokens for another one.
     push_audience: str | None
     ack_deadline_seconds: int
     dead_letter_topic: str | None
@@ -153,7 +153,7 @@ class Cloud:
     #: None where there is no such database.
     database_location: str | None
     database_type: str | None
-    #: Collections whose documents are deleted once they are over.
+    #: Collections whose documents a TTL policy deletes.
     expiring: frozenset[str]
     #: Whether the index by which the sweep finds due jobs is there and ready.
     due_jobs_indexed: bool

@@ -15,7 +15,11 @@ _EVERYBODY = "allUsers"
 
 
 def hook_findings(observed: Observed) -> Iterator[CheckResult]:
-    """What keeps hooks away: nothing but time is lost, and the one window stays open."""
+    """What keeps hooks away.
+
+    Without them steps take longer, and a call is paid for twice where its beginner dies before
+    the call's id is recorded.
+    """
     executor, notify = observed.functions.get(EXECUTOR), observed.functions.get(NOTIFY)
     if executor is None or "functions" in observed.unreadable:
         return

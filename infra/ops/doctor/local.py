@@ -88,7 +88,7 @@ def _function(
         region="",
         url=url,
         trouble=_trouble(session, url),
-        # Nothing ends a local invocation but itself.
+        # Nothing cuts off a local invocation.
         timeout_seconds=int(environ.get("INVOCATION_TIMEOUT_SECONDS", "540")),
         environ=environ,
     )

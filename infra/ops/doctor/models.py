@@ -67,7 +67,7 @@ def _vertex_host(location: str) -> str:
 def model_findings(
     settings: ExecutorSettings, models: Models, today: date
 ) -> Iterator[CheckResult]:
-    """Models that are not there, and those whose days are counted."""
+    """Models that are not there, and models that have a last day of use."""
     for name, problem in models.items():
         if problem:
             yield CheckResult(

@@ -11,7 +11,7 @@ from infra.ops.quota.view import Quotas
 from shared.domain.pace_documents import pace_place, pace_ref, parse_pace
 from shared.domain.pacing import MINUTES_KEPT, Pace
 
-#: A limit that is right is refused by less: `make storm` has 0.02 refusals a step.
+#: Where the limit is right, fewer calls are refused: `make storm` has 0.02 refusals a step.
 _REFUSED_SHARE = 0.05
 #: As `alerts.patience_share` of the Terraform module.
 _LONG_WAIT = 0.5

@@ -14,7 +14,7 @@ from infra.ops.environment.stored_documents import at, maps_at, text_at
 
 _CALL_SECONDS = 30.0
 _MAX_PAGES = 20
-#: Conditions are left out of a policy that is asked for in an older version.
+#: Google leaves the conditions out of a policy unless this version is asked for.
 _POLICY_VERSION = 3
 
 
@@ -46,7 +46,7 @@ def authorized_session() -> requests.Session:
 
 
 def identity_of(session: requests.Session) -> str:
-    """Who the session is, as a member of a policy; user:YOU for a person, who is not told."""
+    """Who the session is, as a member of a policy; user:YOU for a person."""
     email = getattr(getattr(session, "credentials", None), "service_account_email", None)
     return f"serviceAccount:{email}" if email and "@" in str(email) else "user:YOU"
 

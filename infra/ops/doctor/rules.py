@@ -81,7 +81,7 @@ def _services(observed: Observed) -> Iterator[CheckResult]:
 
 
 def _needed(observed: Observed) -> Iterator[str]:
-    """The APIs that are called, by what the functions are told."""
+    """The APIs that the functions call, by their settings."""
     yield from SERVICES
     executor = observed.functions.get(EXECUTOR)
     environ = executor.environ if executor else {}
@@ -221,7 +221,7 @@ def _key(observed: Observed) -> Iterator[CheckResult]:
     if not key.version.isdecimal():
         yield CheckResult(
             subject=key.secret,
-            problem=f"the executor takes version {key.version!r}: a new key acts unseen",
+            problem=f"version {key.version!r}: a new key takes effect without a deployment",
             remedy=f"set gemini.api_key_version to a number, then {observed.apply}",
         )
     if key.state != "ENABLED":

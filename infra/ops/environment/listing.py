@@ -192,7 +192,8 @@ class FirestoreRunListing:
         return [document.ref.document_id for document in found]
 
     async def _documents(self, query: AsyncQuery, timeout_seconds: float) -> Sequence[Snapshot]:
-        # The library would decode them by itself, and fails for a reference elsewhere.
+        # The library would decode the documents too, and fails where one refers to another
+        # database.
         message = StructuredQuery.pb(query._to_protobuf())  # noqa: SLF001
         try:
             return await self._firestore.run(message, timeout_seconds=timeout_seconds)

@@ -19,7 +19,7 @@ _DEFAULT_COMMAND = "run"
 
 
 class _WithDefault(TyperGroup):
-    """A group whose first command is meant where none is named."""
+    """A group that runs its first command where none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name the command that is left out; `--help` is the group's own."""

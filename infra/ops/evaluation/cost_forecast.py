@@ -21,7 +21,8 @@ class CostForecast:
     cases: int
     excluded: Mapping[str, str]
     calls: int
-    #: Calls of the judge, at most: of pairs that are the same or known, none is made.
+    #: The most calls of the judge. None is made for two equal reports, or for a pair that was
+    #: judged before.
     judge_calls: int
     reused: int
     #: Whether calls cost money.

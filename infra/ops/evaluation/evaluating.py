@@ -41,7 +41,8 @@ from shared.adapters.clock import SystemClock
 from shared.domain.pace_documents import pace_place
 
 _MINUTE_SECONDS = 60.0
-#: Of a real model, unless told otherwise; less where it may be production's as well.
+#: Calls a minute of a real model, unless told otherwise; fewer where production may use its
+#: quota too.
 _CALLS_PER_MINUTE, _CALLS_BESIDE_PRODUCTION = 30.0, 10.0
 
 

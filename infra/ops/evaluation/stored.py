@@ -60,7 +60,7 @@ class StoredEvaluation:
 
     @property
     def whole(self) -> bool:
-        """Whether the file is the one that its name vouches for."""
+        """Whether the digest in the file's name is that of its content."""
         return self.name == f"evaluation-{self.sha256[:12]}"
 
     @property

@@ -217,7 +217,7 @@ class _Work:
                 " give another --out"
             )
         place.parent.mkdir(parents=True, exist_ok=True)
-        # What is paid for next must have a place: that one can be made is tried, not assumed.
+        # Try that a file can be made, before a report is paid for that would have no place.
         with tempfile.TemporaryFile(dir=place.parent):
             pass
 

@@ -1,7 +1,7 @@
 """`worker-llm mcp`: a server on standard input and output, a command for each tool.
 
-Each call runs the command in a process of its own, with `--json`: what a program may see and
-do is what the command line lets see and do, and one call cannot disturb another.
+Each call runs the command in a process of its own, with `--json`: a program may see and do what
+the command line allows and no more, and one call cannot disturb another.
 """
 
 import asyncio

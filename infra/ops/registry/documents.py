@@ -20,7 +20,8 @@ from shared.settings import Collections
 
 MAX_LISTED = 2_000
 _TRIES = Tries(limit=3, backoff=Backoff(first_seconds=0.1, longest_seconds=1.0))
-#: When and whether, not what: may differ between a file and what was published from it.
+#: Fields that say when an entry was made and whether it is used, and nothing of its content:
+#: they may differ between a file and what was published from it.
 _LIFECYCLE = frozenset({"createdAt", "isActive", EVALUATION_FIELD})
 
 

@@ -39,7 +39,8 @@ class Entry:
     entry_id: str
     document: Mapping[str, Any]
     sha256: str
-    #: What would have been published of the file before its order was kept: as good, if it is.
+    #: What a version that did not keep the order of properties would have published of the
+    #: file. Where that is what is published, it is as good.
     as_written: Mapping[str, Any] | None = None
     #: What the author should know and may accept.
     warnings: Sequence[str] = ()
@@ -78,7 +79,7 @@ def read_schema(path: Path) -> Entry:
 
 
 def read_nameless_schema(path: Path) -> Entry:
-    """The schema in a file of any name: what it is called is no part of its hash.
+    """The schema in a file of any name, as its hash does not depend on its id.
 
     Raises:
         FileInvalid: the schema is not fit for reports, or states another hash.

@@ -8,7 +8,7 @@ from typing import Any
 from infra.ops.reports.details import Cell, cell_of, label
 
 _MOST_FIELDS = 500
-#: By what an object in a list is known again; otherwise by its place.
+#: Fields by which an object of a list is found in the other list; otherwise by its place.
 _NAMES = ("id", "name", "scenario", "label")
 
 

@@ -16,7 +16,7 @@ _MOST_ROWS = 200
 _DEEPEST = 8
 _MOST_REFERENCES = 16
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[_\-\s]+")
-#: Shares of one are meant as percents.
+#: Fields of these names are shares of 1, and shown as percents.
 _SHARES = re.compile(r"probabilit|confidence|likelihood", re.IGNORECASE)
 _HUNDRED = Decimal(100)
 _NOTHING: Mapping[str, Any] = {}
@@ -85,7 +85,7 @@ def label(name: str) -> str:
 
 
 def cell_of(value: object, name: str = "", schema: Mapping[str, Any] = _NOTHING) -> Cell:
-    """One value: shares of one as percents, nothing as nothing."""
+    """One value as it is shown: a share of 1 as percents, null as an empty cell."""
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return Cell(text=_number(value, name, schema), is_number=True)
     return Cell(text=_text(value))

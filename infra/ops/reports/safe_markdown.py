@@ -19,7 +19,7 @@ _TAGS = frozenset(
         *("table", "thead", "tbody", "tr", "th", "td"),
     }
 )
-#: Set here alone: HTML in the text is not taken for HTML.
+#: These are only set here: HTML in the text is not taken for HTML.
 _ATTRIBUTES = {"th": {"class"}, "td": {"class"}}
 #: A price, a share, a range of prices, with its sign, currency or unit.
 _NUMBER = re.compile(
@@ -56,7 +56,7 @@ def rendered(text: str) -> Markup:
             _defuse(child)
     _mark_cells(tokens)
     html = parser.renderer.render(tokens, parser.options, {})
-    # What stands above is the intention, this is the guarantee.
+    # Nothing else should be left by now; this makes sure of it.
     clean = nh3.clean(html, tags=set(_TAGS), attributes=_ATTRIBUTES)
     return Markup(_boxed(clean))  # noqa: S704
 

@@ -38,7 +38,7 @@ class Made:
 
 
 async def what_it_was_made_from(connection: Connection, metadata: Mapping[str, Any]) -> Made:
-    """By the flow run as it is now; where the run is gone, by the report's own metadata.
+    """By the flow run as it is now or, where that is gone, by the report's own metadata.
 
     Raises:
         NotFound: neither says it in a form that can be read.

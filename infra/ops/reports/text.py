@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from infra.ops.environment.stored_documents import text_at
 from infra.ops.reports.details import Bullets, Cell, Facts, Grid, blocks_of
 
-#: What Markdown or HTML would take for a sign of theirs.
+#: Characters that Markdown or HTML would take for markup.
 _SIGNS = re.compile(r"([\\`*_\[\]<>|#])")
 
 

@@ -1,4 +1,4 @@
-"""Does a report still stand for its sources? Its receipt is recomputed from them."""
+"""Whether the sources of a report are still the same: its receipt is recomputed from them."""
 
 import asyncio
 import json

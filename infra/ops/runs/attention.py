@@ -59,7 +59,7 @@ class AttentionItem:
 
     @property
     def cause(self) -> tuple[str, str]:
-        """The same for all steps that failed of one cause: names of the step are left out."""
+        """Equal for all steps that failed for one cause, as it leaves out their names."""
         names = [self.run.run_id, *([self.step.step_id] if self.step else [])]
         own = "|".join(re.escape(name) for name in names)
         return self.code, re.sub(rf"(?<![\w-])(?:{own})(?![\w-])", "…", self.message)
@@ -162,7 +162,8 @@ async def what_needs_attention(connection: Connection, clock: Clock | None = Non
     cut = [name for name, (found, most) in looks.items() if len(found) > most]
     acknowledged = {_key(job) for job in every if at(job.data, "acknowledged") is True}
     runs = await _runs_of(connection, every, acknowledged)
-    # Beyond a cut look, only the record itself tells whether its step is acknowledged.
+    # Where a look was cut, a step may be acknowledged without being in `acknowledged`: its own
+    # record has to be read.
     views = await views_of(
         connection, runs, clock, with_job=_failed_or_at_work if cut else at_work
     )

@@ -290,7 +290,7 @@ def _in_order(steps: Mapping[str, Any]) -> Iterator[str]:
     done: set[str] = set()
     while left:
         free = [name for name in left if done.issuperset(_known(steps, name))]
-        # A circle has no order: its members come as they are.
+        # Steps that depend on each other in a circle have no order: they come as they are.
         layer = free or left
         yield from layer
         done |= set(layer)

@@ -33,7 +33,7 @@ class BilledLine:
     labels: Mapping[str, str]
     sku: str
     cost: Decimal
-    #: All that makes it this line: two that are equal in it are one line twice.
+    #: What identifies the line: two lines that are equal in it are one line, exported twice.
     identity: str
 
     @property

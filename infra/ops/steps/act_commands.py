@@ -52,7 +52,7 @@ async def act_on_step(
         act = new_act(move, step, reason=reason, author=author)
         run_ref = DocumentRef(connection.flow_runs, run_id)
         if options.dry_run:
-            # Refused is what would be refused, and nothing is written.
+            # A dry run refuses what the act would refuse, and writes nothing.
             records = await read_records(connection.documents, run_ref, StepId(step_id))
             plan_act(move, records, act)
         else:

@@ -95,7 +95,7 @@ def plan_act(
         case OperatorMove.RERUN:
             changes |= {step_field(step.step_id, name): DELETE for name in _OF_THE_END}
         case Note.ACKNOWLEDGE:
-            # The run stays as it is: what its orchestrator sees is not the operators' to mark.
+            # The run is not changed: operators put no marks where its orchestrator reads.
             return (update_job(replace(job, acknowledged=True), records.job.version),)
         case _:
             assert_never(move)
@@ -133,7 +133,7 @@ def _job(stored: Snapshot) -> JobRecord:
         raise ActRefused(f"the job record is none that this worker wrote: {problem}") from None
 
 
-#: What a step has because it ended.
+#: Fields that a step has only because it ended.
 _OF_THE_END = ("error", "finishedAt")
 
 

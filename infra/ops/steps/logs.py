@@ -20,7 +20,7 @@ from infra.ops.steps.commands import read_step
 _MOST_BYTES = 64 * 1024 * 1024
 _GCLOUD_SECONDS = 120.0
 _SEVERITY_STYLES = {"ERROR": "red", "WARNING": "yellow", "DEBUG": "dim"}
-#: Said elsewhere in the line, or the same in all of them.
+#: Fields that the line shows in another place, or that are the same in all lines.
 _SAID = frozenset(
     {"severity", "event", "message", "time", "service", "env", "component", "runId", "stepId"}
 )

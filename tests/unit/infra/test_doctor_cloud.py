@@ -156,7 +156,7 @@ def test_a_version_that_is_no_number_is_told() -> None:
 
     [finding] = examined(project)
 
-    assert "a new key acts unseen" in finding.problem
+    assert "a new key takes effect without a deployment" in finding.problem
 
 
 @pytest.mark.parametrize("status", [403, 500])

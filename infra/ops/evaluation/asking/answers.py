@@ -39,7 +39,7 @@ class CellAnswer:
 
     @property
     def told(self) -> bool:
-        """Whether the model had its say: a report, or a failure that is its own."""
+        """Whether the model answered: with a report, or with a failure of its own making."""
         return self.error_code is None or self.error_code in MODEL_FAILURES
 
 

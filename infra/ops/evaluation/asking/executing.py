@@ -1,4 +1,4 @@
-"""Asking what is to be asked: a few cells at a time, until all have ended or money has."""
+"""Executes cells, a few at a time, until all have ended or the ceiling is reached."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence

@@ -16,7 +16,7 @@ from executor.contract.tiers import ServiceTier
 from executor.ports import ModelRequest
 from infra.ops.evaluation.asking.answers import CellAnswer
 
-#: Of the price table's units.
+#: In the units of the price table.
 _FREE = MicroUsd(0)
 _BYTES_PER_TOKEN = 4
 #: An image at the default resolution (https://ai.google.dev/gemini-api/docs/media-resolution).
@@ -30,11 +30,11 @@ class Cost:
     """What calls cost; None where a model has no price."""
 
     likely: MicroUsd | None
-    #: Without repairs: each of them is reserved for when it is wanted.
+    #: Without repairs: money for a repair is only reserved when one is made.
     most: MicroUsd | None
 
 
-#: Of nothing.
+#: What no call at all costs.
 FREE_OF_CHARGE = Cost(likely=_FREE, most=_FREE)
 
 

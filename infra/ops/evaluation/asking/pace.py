@@ -12,7 +12,7 @@ FIRST_REST_SECONDS = 60.0
 LONGEST_REST_SECONDS = 960.0
 #: After a refusal turns are twice as far apart as before, but no further than this.
 LONGEST_DISTANCE_SECONDS = 60.0
-#: So often is it asked what production leaves.
+#: Seconds between two looks at what production leaves.
 LOOK_EVERY_SECONDS = 10.0
 _MINUTE_SECONDS = 60.0
 
@@ -71,5 +71,5 @@ class EvaluationPace:
         self.every_seconds = min(2 * self.every_seconds, LONGEST_DISTANCE_SECONDS)
 
     def accepted(self) -> None:
-        """Believe in the quota again."""
+        """Take in that a call was not refused: the next rest is a short one again."""
         self._rest_seconds = FIRST_REST_SECONDS
