@@ -1,4 +1,4 @@
-"""The executor's calls with no logic: what nobody can go below with these clients."""
+"""The executor's calls with no logic: the least that is possible with these clients."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -17,7 +17,7 @@ SETTINGS = {
     "GEMINI_API_KEY": "none",
     "GEMINI_BASE_URL": "http://127.0.0.1:1",
 }
-# Not getrusage: what it calls the largest size counts that of the process it was forked from.
+# Not getrusage: its largest size includes that of the process it was forked from.
 _IMPORT = (
     "import {module}; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 )

@@ -46,7 +46,7 @@ class _Unused:
 
 
 class _Obliging:
-    """A store that takes every commit and a queue that takes every message, for nothing."""
+    """A store that accepts every commit, a queue that accepts every message; none is kept."""
 
     async def read(self, *_: Any, **__: Any) -> Never:
         raise AssertionError("a claim read the database")
@@ -65,7 +65,7 @@ def repeat_event(steps: int, times: int) -> None:
 
 
 def measure_filter(rounds: int) -> Sequence[FilterCost]:
-    """Hand the dispatcher events at several sizes: that ask for nothing, and that ask."""
+    """Hand the dispatcher events of several sizes, with and without a READY step."""
     costs = []
     for steps in SIZES:
         for kind, change in CHANGES.items():

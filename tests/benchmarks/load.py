@@ -95,7 +95,7 @@ async def _growing(addresses: Mapping[str, str], block: int, blocks: int) -> Gro
 
 
 async def _empty_database(emulator_host: str) -> None:
-    """What was done to get warm is no part of what has grown."""
+    """Empty the database, so that the warm-up does not count as growth."""
     project = os.environ["GOOGLE_CLOUD_PROJECT"]
     documents = f"emulator/v1/projects/{project}/databases/(default)/documents"
     async with httpx2.AsyncClient(trust_env=False, timeout=_SECONDS) as client:

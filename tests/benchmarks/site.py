@@ -137,7 +137,7 @@ def _run(run_id: str) -> tuple[dict[str, Any], Any]:
 
 
 async def model_calls(gemini_url: str) -> int:
-    """Requests that the stand-in got so far."""
+    """Requests that the stand-in has got so far."""
     async with httpx2.AsyncClient(trust_env=False) as client:
         counts = (await client.get(f"{gemini_url}/control/requests")).json()
     return int(sum(counts["received"].values()))

@@ -1,4 +1,4 @@
-"""Something between a sender and a function that passes requests on and times them."""
+"""A proxy before a function, which times the requests that it passes on."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Something around a server that counts its requests and their bytes, by what they are."""
+"""A wrapper of a server that counts its requests and their bytes, by kind."""
 
 from collections import Counter
 from collections.abc import Callable
