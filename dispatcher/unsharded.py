@@ -47,7 +47,7 @@ class Unsharded:
         found = await self.documents.read(drawn, timeout_seconds=CALL_TIMEOUT_SECONDS)
         for job in found:
             if job is not None and SHARD not in job.data:
-                with suppress(Conflict):  # Whoever wrote it meanwhile added the shard.
+                with suppress(Conflict):  # Written meanwhile, and every write adds the shard.
                     await self.documents.commit(
                         [_sharded(job)], timeout_seconds=CALL_TIMEOUT_SECONDS
                     )

@@ -14,6 +14,6 @@ _THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="computing")
 async def computed(work: Callable[[], _T]) -> _T:
     """What the work gives or raises, done in a thread of its own, in the order asked for.
 
-    Whoever stops waiting spares what has not begun; what has begun is done to its end.
+    Work that nobody waits for any more is left out if it has not begun, and finished if it has.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREAD, work)

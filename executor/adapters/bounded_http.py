@@ -1,4 +1,4 @@
-"""HTTP bodies that are read up to a bound: no answer, whoever gave it, fills the memory."""
+"""HTTP bodies that are read up to a bound: no answer of any server fills the memory."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """From the body of an interaction to what has become of the call: pure.
 
 Read here and not by the client library, whose types turn what they do not know into warnings.
-The answer gets the words of generateContent, so that whoever reads reports, steps or bills
-need not know by which API a call was made.
+The answer gets the words of generateContent, so that readers of reports, steps and bills need
+not know by which API a call was made.
 https://ai.google.dev/api/interactions-api
 """
 

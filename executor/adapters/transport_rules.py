@@ -32,7 +32,7 @@ TRANSPORT_RULES: tuple[Rule, ...] = (
         says="the server's certificate is not trusted, see SSL_CERT_FILE and GEMINI_BASE_URL",
     ),
     Rule(
-        # Asked again, it gives the same answer: whoever cannot say for now answers EAI_AGAIN
+        # Asked again, it gives the same answer. One that cannot say for now answers EAI_AGAIN
         # (https://pubs.opengroup.org/onlinepubs/9799919799/functions/freeaddrinfo.html).
         when="the server's name is not known to the resolver, and that is its final word",
         matches=is_unknown_host,

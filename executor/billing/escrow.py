@@ -102,8 +102,8 @@ def fresh_amount(
         room: what nobody has spent or reserved.
         need: what the next call may cost.
         wanted: what the instance is likely to need.
-        at_work: it has made calls from a slice before. Others leave the last room to whoever
-            asks: what they took for further calls might be for nobody.
+        at_work: whether the instance has made calls from a slice before. One that has not may
+            make no further call, so it takes no room for one: others may need it.
     """
     least = min(LEAST_CALLS * need, room) if at_work else need
     return MicroUsd(max(need, min(wanted, max(room // LARGEST_PART, least))))

@@ -112,7 +112,7 @@ class SpendLedger:
     def release(self, reservation: Reservation) -> None:
         """Hold nothing more for a call that was not made, under the day's ceiling.
 
-        The run's account holds the call by its name, and so for whoever makes it.
+        The run's account holds the call by its name, also for another process that makes it.
         """
         if self.day is not None:
             self.day.charge(reservation.call, FREE)

@@ -51,7 +51,7 @@ class Charges:
     def handed_over(self, reservation: Reservation | None) -> None:
         """Count a call that another process may see the end of.
 
-        The run's account holds each call by name, and learns from whoever it is what it cost.
+        The run's account holds each call by name, and may learn its cost from any process.
         The day's is granted in slices, which only their holder can settle: it counts in full.
         """
         if self.ledger is not None and reservation is not None:

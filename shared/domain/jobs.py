@@ -101,7 +101,7 @@ class LastError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundCall:
-    """A model call at whose provider the answer waits, to be fetched by whoever has the job."""
+    """A model call whose answer waits at the provider for the next holder of the job."""
 
     id: str
     begun_at: datetime

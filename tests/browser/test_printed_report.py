@@ -72,7 +72,7 @@ async def is_printed_well(page: Page, timeframe: str, file: Path) -> None:
     title = await page.get_by_role("heading", level=1).inner_text()
     figures = await page.locator("td.figure").all_inner_texts()
     sources = await page.locator(".made dd").all_inner_texts()
-    # Whoever reads a dark screen still prints on white paper.
+    # Readers with a dark screen print on white paper too.
     await page.emulate_media(color_scheme="dark")
     await page.pdf(path=file, format="A4")
     printed = read(file)

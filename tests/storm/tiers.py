@@ -124,7 +124,7 @@ class TieredProvider:
         return sum(w.tier is ServiceTier.FLEX and _at_work(w, now) for w in self.works.values())
 
     def _evict(self, now: float) -> None:
-        """Whoever came last gives way first."""
+        """Evict the calls for which there is no room any more, those that came last first."""
         flex = [w for w in self.works.values() if w.tier is ServiceTier.FLEX]
         for work in [w for w in flex if _at_work(w, now)][max(0, int(self.room(now))) :]:
             work.evicted = True
