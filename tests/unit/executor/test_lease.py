@@ -159,8 +159,32 @@ def test_a_new_claim_fences_off_the_holder_of_the_former_one() -> None:
                 wake_at=START + LEASE,
             )
         )
-        with pytest.raises(LeaseLost):
+        theirs = await documents.stored()
+        with pytest.raises(LeaseLost) as lost:
             await job.book_llm_call(CallPurpose.REPORT)
+
+        assert lost.value.found == theirs
+        # Its message goes to the log, where nothing of the record belongs.
+        assert str(lost.value) == ""
+
+    virtually(scene())
+
+
+def test_a_lease_that_another_holds_is_not_held_before_it_is_taken() -> None:
+    async def scene() -> None:
+        theirs = queued().take_lease(owner="them", now=START, lease_for=LEASE)
+        job = HeldJob(
+            documents=Documents(),
+            clock=VirtualClock(),
+            record=theirs,
+            version=Version(1),
+            owner="us",
+            lease_for=LEASE,
+            random=Random(0),
+        )
+
+        with pytest.raises(LeaseLost):
+            job.check_unexpired()
 
     virtually(scene())
 
