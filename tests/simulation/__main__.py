@@ -9,6 +9,7 @@ from itertools import count
 
 from tests.simulation.campaign import BREAKAGES, Catch, Tally, catch_all, run_all
 from tests.simulation.explore import (
+    METERED_SERIES,
     SECOND_SERIES,
     calm_case,
     crash_pairs,
@@ -23,9 +24,12 @@ from tests.simulation.ledger_campaign import (
     run_histories,
 )
 from tests.simulation.nemesis import CALM, LATER, parse_script
-from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios import CROWDS, SCENARIOS
 from tests.simulation.simulate import Case, simulate
 from tests.simulation.stages import ALL_MODES, CALL_MODES
+
+#: A run beside a quota takes as long as so many others.
+_METERED_ONE_IN = 20
 
 
 def say(line: object) -> None:
@@ -65,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", action="store_true", help="also every pair of crashes")
     parser.add_argument("--no-mutations", action="store_true", help="skip that check")
     parser.add_argument("--seed", type=int, help="replay one seed and print its trace")
-    parser.add_argument("--scenario", choices=SCENARIOS, help="for a replay")
+    parser.add_argument("--scenario", choices=[*SCENARIOS, *CROWDS], help="for a replay")
     parser.add_argument("--mode", choices=ALL_MODES, help="for a replay")
     parser.add_argument("--script", help="for a replay: exactly these faults")
     parser.add_argument("--calm", action="store_true", help="for a replay: even latencies")
@@ -132,8 +136,13 @@ def _explored(arguments: argparse.Namespace) -> Iterator[Tally]:
         yield _told("every pair of crashes", pairs)
     later = (c for base in calm for c in single_faults(base, LATER))
     yield _told("every single fault of the second series", run_all(later))
-    for name, begin in (("random seeds", 0), ("seeds of the second series", SECOND_SERIES)):
-        first, seeds = begin + arguments.first, arguments.seeds
+    series = (
+        ("random seeds", 0, 1),
+        ("seeds of the second series", SECOND_SERIES, 1),
+        ("seeds beside a provider with a quota", METERED_SERIES, _METERED_ONE_IN),
+    )
+    for name, begin, one_in in series:
+        first, seeds = begin + arguments.first, arguments.seeds and arguments.seeds // one_in
         numbers = count(first) if seeds is None else range(first, first + seeds)
         yield _told(name, run_all(map(random_case, numbers), going=_for(arguments)))
     first, seeds = arguments.first, arguments.seeds

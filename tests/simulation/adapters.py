@@ -29,6 +29,7 @@ from shared.ports import (
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import MessageStore
 from tests.simulation.ledger import CallSeen
+from tests.simulation.metering import Gate
 from tests.simulation.model import (
     blocked_answer,
     good_answer,
@@ -46,6 +47,8 @@ from tests.simulation.surroundings import PAGE_WEIGHT
 from tests.simulation.world import Call, World
 
 #: What a port says that does not let us in.
+#: How soon a refusal comes.
+_REFUSAL_SECONDS = 0.2
 FORBIDDEN = "403 Forbidden: simulated"
 
 
@@ -286,6 +289,22 @@ def told_failure(problem: StepError, call: CallSeen | None, observer: Observer) 
         observer.call_ended(call, free=True)
 
 
+async def admitted(
+    gate: Gate | None, world: World, process: Process, request: ModelRequest, observer: Observer
+) -> None:
+    """Let the call begin, where the provider takes it.
+
+    Raises:
+        RetryableError: the provider refuses it.
+    """
+    refusal = gate.ask(world.loop.time()) if gate else None
+    if refusal is not None:
+        seen = observer.called(process, request)
+        await asyncio.sleep(_REFUSAL_SECONDS)
+        told_failure(refusal, seen, observer)
+        raise refusal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedModel:
     """Implements the LanguageModel port."""
@@ -293,9 +312,11 @@ class SimulatedModel:
     world: World
     process: Process
     observer: Observer
+    gate: Gate | None = None
 
     async def generate(self, request: ModelRequest, *, timeout_seconds: float) -> ModelAnswer:
         """See the port."""
+        await admitted(self.gate, self.world, self.process, request, self.observer)
         seen: list[CallSeen | None] = []
         call = Call(
             process=self.process,

@@ -11,10 +11,12 @@ from multiprocessing import get_context
 
 from tests.simulation.explore import (
     cases_for_later_mutations,
+    cases_for_metered_mutations,
     cases_for_mutations,
     cases_for_tier_mutations,
 )
 from tests.simulation.later_mutations import LATER_MUTATIONS
+from tests.simulation.metered_mutations import METERED_MUTATIONS
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.simulate import Case, simulate
 from tests.simulation.tier_mutations import TIER_MUTATIONS
@@ -94,11 +96,13 @@ class Catch:
 
 
 #: All breakages, by name.
-BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS, **TIER_MUTATIONS}
+BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS, **TIER_MUTATIONS, **METERED_MUTATIONS}
 
 
 def _cases(name: str) -> Iterator[Case]:
     """The runs that must show the breakage."""
+    if name in METERED_MUTATIONS:
+        return cases_for_metered_mutations()
     if name in TIER_MUTATIONS:
         return cases_for_tier_mutations()
     return cases_for_later_mutations() if name in LATER_MUTATIONS else cases_for_mutations()

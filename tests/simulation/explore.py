@@ -7,6 +7,7 @@ from random import Random
 
 from tests.simulation import stages
 from tests.simulation.endings import ENDURED
+from tests.simulation.metering import drawn_metering
 from tests.simulation.nemesis import (
     APPLICABLE,
     CALM,
@@ -16,7 +17,7 @@ from tests.simulation.nemesis import (
     Injected,
     Odds,
 )
-from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.scenarios import CROWDS, SCENARIOS
 from tests.simulation.simulate import Case, simulate
 from tests.simulation.surroundings import ROOMS, Surroundings, drawn_surroundings
 
@@ -50,6 +51,12 @@ _STRANGE = (
     (frozenset(Fault), 0.05),
     (frozenset(Fault), 0.2),
 )
+#: Beside a provider with a quota: nothing, what is endured, and processes that die.
+_BESIDE_QUOTAS: tuple[tuple[frozenset[Fault], int], ...] = (
+    (frozenset(), 0),
+    (ENDURED, 5),
+    (_CRASHES | {Fault.TERMINATE}, 3),
+)
 #: Half of the runs are in the default mode.
 _MODES = ("at_least_once",) * 3 + tuple(stages.CALL_MODES)[1:]
 #: One run in so many has its stages log, for promise 7: logging takes most of the time.
@@ -58,11 +65,15 @@ _LOGGED_ONE_IN = 16
 
 #: Seeds from here on draw cases of the second series, which knows more faults.
 SECOND_SERIES = 1_000_000
+#: And from here on, cases beside a provider with a quota.
+METERED_SERIES = 2_000_000
 
 
 def random_case(seed: int) -> Case:
     """A case of any kind; the seed alone decides which."""
     draw = Random(seed)
+    if seed >= METERED_SERIES:
+        return _metered_case(seed, draw)
     if seed >= SECOND_SERIES:
         return _strange_case(seed, draw)
     scenario = draw.choice(sorted(SCENARIOS))
@@ -98,6 +109,19 @@ def _strange_case(seed: int, draw: Random) -> Case:
             heavy=beside or draw.random() < 0.3,
             full=not beside and draw.random() < 0.3,
         ),
+    )
+
+
+def _metered_case(seed: int, draw: Random) -> Case:
+    """A provider with a quota, and little else that goes wrong."""
+    kind, most = draw.choice(_BESIDE_QUOTAS)
+    return Case(
+        seed=seed,
+        scenario=draw.choice(sorted(CROWDS)),
+        odds=Odds(probability=0.1, most=most, allowed=kind),
+        call_mode=draw.choice(sorted(stages.METERED_MODES)),
+        logged=seed % _LOGGED_ONE_IN == 0,
+        metering=drawn_metering(draw),
     )
 
 
@@ -155,6 +179,8 @@ def shrunk(case: Case) -> Case:
 
 #: So many random seeds must do to catch any breakage.
 MUTATION_SEEDS = 8_000
+#: And so many beside a provider with a quota: such a run takes half an hour of its time.
+METERED_SEEDS = 100
 
 
 def cases_for_mutations() -> Iterator[Case]:
@@ -170,6 +196,11 @@ def cases_for_mutations() -> Iterator[Case]:
     for seed in range(10):
         yield Case(seed=seed, scenario="single", odds=odds)
     yield from map(random_case, range(MUTATION_SEEDS))
+
+
+def cases_for_metered_mutations() -> Iterator[Case]:
+    """What a breakage must be caught by that only a provider with a quota shows."""
+    yield from map(random_case, range(METERED_SERIES, METERED_SERIES + METERED_SEEDS))
 
 
 def cases_for_later_mutations() -> Iterator[Case]:

@@ -13,8 +13,9 @@ from executor.ports import (
     ModelRequest,
 )
 from shared.domain.errors import GeminiAccessDenied, GeminiRequestFailed, StepError
-from tests.simulation.adapters import FORBIDDEN, Observer, told_failure
+from tests.simulation.adapters import FORBIDDEN, Observer, admitted, told_failure
 from tests.simulation.ledger import CallSeen
+from tests.simulation.metering import Gate
 from tests.simulation.model import (
     blocked_answer,
     good_answer,
@@ -77,9 +78,11 @@ class SimulatedBackground:
     process: Process
     provider: Provider
     observer: Observer
+    gate: Gate | None = None
 
     async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
         """See the port."""
+        await admitted(self.gate, self.world, self.process, request, self.observer)
         seen: list[CallSeen | None] = []
 
         def keeping(state: Callable[[], Awaitable[CallState]]) -> Callable[[], Awaitable[str]]:

@@ -98,6 +98,28 @@ SCENARIOS: Mapping[str, Scenario] = {
     )
 }
 
+#: So many steps that a quota is felt. Cases with a quota have seeds of their own, and choose
+#: among these: one scenario more above would give the older seeds new meanings.
+CROWDS: Mapping[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            name="crowd",
+            runs={run: [Report(step_id=each) for each in "abcd"] for run in RUN_IDS},
+        ),
+        Scenario(
+            name="crowd_in_turn",
+            runs={
+                _ONE: [Report(step_id=each) for each in "abc"],
+                _TWO: [
+                    Report(step_id="a"),
+                    *(Report(step_id=each, after=("a",)) for each in "bcd"),
+                ],
+            },
+        ),
+    )
+}
+
 
 def candles_uri(run_id: str, step_id: str, version: int) -> GcsUri:
     """Where the candles of a report lie."""

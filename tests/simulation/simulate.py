@@ -19,6 +19,7 @@ from tests.simulation.endings import Endings
 from tests.simulation.hooks import Hooks
 from tests.simulation.loop import RunsInCircles, make_loop
 from tests.simulation.memory import remembered
+from tests.simulation.metering import Gate, Metering
 from tests.simulation.model import CANARY
 from tests.simulation.nemesis import HARMLESS, Injected, Kind, Nemesis, Odds
 from tests.simulation.orchestrator import Orchestrator
@@ -27,7 +28,7 @@ from tests.simulation.promises import Promise, Violation
 from tests.simulation.provider import Provider
 from tests.simulation.records import Reader, Records
 from tests.simulation.remaining import Remaining, remaining
-from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.scenarios import CROWDS, SCENARIOS, Scenario
 from tests.simulation.stages import Deployment, Fleet
 from tests.simulation.surroundings import NONE, Surroundings
 from tests.simulation.world import Entry, World
@@ -56,6 +57,8 @@ class Case:
     #: Have the stages log, and read what they log.
     logged: bool = False
     surroundings: Surroundings = NONE
+    #: How many calls the provider takes; None is all.
+    metering: Metering | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +111,16 @@ def _seeded(seed: int) -> Iterator[None]:
 class _Run:
     def __init__(self, case: Case, *, traced: bool, watcher: Watcher | None) -> None:
         self.case = case
-        self.scenario: Scenario = SCENARIOS[case.scenario]
+        self.scenario: Scenario = {**SCENARIOS, **CROWDS}[case.scenario]
         nemesis = Nemesis(case.seed, case.odds, case.script)
         loop = make_loop(nemesis.schedule)
         self.world = World(loop, nemesis, traced=traced)
         self.records = Records(loop.time)
         bucket = Bucket()
         settings = stages.executor_settings(case.call_mode)
-        provider = Provider() if case.call_mode.startswith("background") else None
+        provider = Provider() if "background" in case.call_mode else None
         self.provider = provider
+        self.gate = Gate(case.metering) if case.metering else None
         self.log = io.StringIO() if case.logged else None
         self.checker = Checker(
             world=self.world,
@@ -136,6 +140,7 @@ class _Run:
             settings=settings,
             log_stream=self.log,
             provider=provider,
+            gate=self.gate,
         )
         self.platform = Platform(world=self.world)
         self.orchestrator = Orchestrator(
@@ -249,7 +254,8 @@ class _Run:
 
     def _judge(self) -> None:
         checker = self.checker
-        if self._neglected_seconds > MOST_NEGLECTED_SECONDS:
+        # A job in the queue waits for its slot; it must have ended when its patience is over.
+        if self.gate is None and self._neglected_seconds > MOST_NEGLECTED_SECONDS:
             what = f"nobody was at work for {self._neglected_seconds:.0f} s"
             checker.broken(Promise.EVERYTHING_ENDS, what)
         for left in self._remaining():
@@ -259,9 +265,13 @@ class _Run:
         if self.log is not None and CANARY in self.log.getvalue():
             checker.broken(Promise.NOTHING_LEAKS, "the log repeats what is secret")
         faults = {item.fault for item in self.world.nemesis.injected}
-        if faults <= HARMLESS:
+        if faults <= HARMLESS and self.gate is None:
             self._judge_calls()
         self._judge_endings()
+        if self.gate is not None:
+            steps = sum(map(len, self.scenario.runs.values()))
+            for violation in self.gate.violations(steps):
+                checker.broken(violation.promise, violation.what)
 
     def _judge_endings(self) -> None:
         """Promise 6: every sound step SUCCEEDED, and every other one ended with its code."""
@@ -275,6 +285,7 @@ class _Run:
                 for claim in self.checker.ledger.claims.values()
                 if any(call.stopped for call in claim.calls)
             },
+            metering=self.case.metering,
         )
         for run_id in self.scenario.runs:
             run = self.records.present(DocumentRef(FLOW_RUNS, run_id))

@@ -30,6 +30,7 @@ from tests.simulation.adapters import (
 from tests.simulation.bucket import Bucket
 from tests.simulation.delivery import EventRequest, MessageStore, Topic
 from tests.simulation.letters import DeadLetters, LetterWitness, SimulatedLetters
+from tests.simulation.metering import PATIENCE_SECONDS, Gate
 from tests.simulation.model import CANARY
 from tests.simulation.operators import Operator
 from tests.simulation.process import Process, Request
@@ -98,8 +99,18 @@ TIER_MODES: Mapping[str, Mapping[str, str]] = {
         **_TIERS,
     },
 }
+_PATIENCE = {"REFUSAL_PATIENCE_SECONDS": f"{PATIENCE_SECONDS:.0f}"}
+#: The modes beside a provider with a quota. They have seeds of their own, too.
+METERED_MODES: Mapping[str, Mapping[str, str]] = {
+    f"metered_{mode}": {**variables, **_PATIENCE} for mode, variables in CALL_MODES.items()
+}
 #: All of them.
-ALL_MODES: Mapping[str, Mapping[str, str]] = {**CALL_MODES, **HOOK_MODES, **TIER_MODES}
+ALL_MODES: Mapping[str, Mapping[str, str]] = {
+    **CALL_MODES,
+    **HOOK_MODES,
+    **TIER_MODES,
+    **METERED_MODES,
+}
 
 
 @cache
@@ -149,6 +160,8 @@ class Deployment:
     log_stream: io.StringIO | None = None
     #: Where calls are made in the background.
     provider: Provider | None = None
+    #: How many calls the provider takes; None is all.
+    gate: Gate | None = None
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     topic: Topic | None = None
     _ids: int = 0
@@ -206,7 +219,9 @@ class Deployment:
             objects=SimulatedObjects(
                 world=self.world, process=process, bucket=self.bucket, observer=self.observer
             ),
-            model=SimulatedModel(world=self.world, process=process, observer=self.observer),
+            model=SimulatedModel(
+                world=self.world, process=process, observer=self.observer, gate=self.gate
+            ),
             background=self._background(process),
             dead_letters=self._queue(process, self.dead_letters),
             clock=process,
@@ -243,7 +258,11 @@ class Deployment:
         if self.provider is None:
             return None
         return SimulatedBackground(
-            world=self.world, process=process, provider=self.provider, observer=self.observer
+            world=self.world,
+            process=process,
+            provider=self.provider,
+            observer=self.observer,
+            gate=self.gate,
         )
 
     def _documents(self, process: Process) -> SimulatedDocuments:

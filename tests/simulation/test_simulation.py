@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from tests.simulation.explore import (
+    METERED_SERIES,
     SECOND_SERIES,
     calm_case,
     random_case,
@@ -137,6 +138,14 @@ def test_documents_of_others_full_runs_and_refusals_for_good_break_no_promise(
     first_seed: int,
 ) -> None:
     for seed in range(first_seed, first_seed + 40):
+        case = random_case(seed)
+        assert not simulate(case).violations, told(case)
+
+
+@pytest.mark.parametrize("first_seed", range(METERED_SERIES, METERED_SERIES + 40, 20))
+def test_a_provider_s_quota_fails_no_step_that_it_has_room_for(first_seed: int) -> None:
+    """By the minute and by the day, with delays and without, in outages, and beside deaths."""
+    for seed in range(first_seed, first_seed + 20):
         case = random_case(seed)
         assert not simulate(case).violations, told(case)
 

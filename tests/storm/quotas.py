@@ -13,7 +13,7 @@ from shared.domain.errors import (
     RetryableError,
 )
 
-MINUTE = 60.0
+MINUTE, DAY = 60.0, 86_400.0
 
 
 class Quota(Protocol):
@@ -24,12 +24,14 @@ class Quota(Protocol):
         ...
 
 
-def limited(delay_seconds: float | None = None) -> RateLimited:
+def limited(
+    delay_seconds: float | None = None, *, of: QuotaKind = QuotaKind.MINUTE
+) -> RateLimited:
     """A refusal, with the provider's delay or, as a crowded pool says it, without."""
     if delay_seconds is None:
         return RateLimited("simulated")
     delay = timedelta(seconds=delay_seconds)
-    return RateLimited("simulated", retry_after=delay, quota=QuotaKind.MINUTE)
+    return RateLimited("simulated", retry_after=delay, quota=of)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +52,22 @@ class FixedWindow:
             self._window, self._taken = int(window), 0
         if self._taken >= self.limit:
             return limited(MINUTE - into if self.delays else None)
+        self._taken += 1
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class DayQuota:
+    """So many calls in a day, which has just begun."""
+
+    limit: int
+    delays: bool
+    _taken: int = 0
+
+    def ask(self, seconds: float) -> RetryableError | None:
+        """See `Quota`."""
+        if self._taken >= self.limit:
+            return limited(DAY - seconds if self.delays else None, of=QuotaKind.DAY)
         self._taken += 1
         return None
 
