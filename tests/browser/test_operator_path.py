@@ -129,6 +129,14 @@ class Operated:
         async with httpx2.AsyncClient(trust_env=False) as client:
             (await client.post(control, json=[rule])).raise_for_status()
 
+    async def offer(self, *, per_minute: int | None = None) -> None:
+        """Have the stand-in take so many calls a minute, or all."""
+        rule = {"tier": "standard", "capacity": 1_000, "when_full": "limit"}
+        rules = [{**rule, "per_minute": per_minute}] if per_minute else []
+        control = self.environment.addresses["Gemini stand-in"] + "/control/tiers"
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            (await client.put(control, json=rules)).raise_for_status()
+
     async def step(self, run_id: str) -> Mapping[str, Any]:
         """How the report step of a run stands in the documents."""
         return dict((await self._run(run_id))[1]["steps"][STEP])
@@ -203,6 +211,7 @@ async def test_an_operator_sees_follows_and_mends_a_run_in_the_browser(
         await hostile_report_text_stays_inert(operator)
         await the_keyboard_alone_is_enough(operator)
         await the_usage_is_plotted(operator)
+        await a_queue_at_the_provider_is_seen(operator)
 
     assert not [url for url in operator.requests if not url.startswith(operator.url)]
 
@@ -407,6 +416,24 @@ async def the_usage_is_plotted(operator: Operated) -> None:
     await expect(facts).to_contain_text(dollars(total))
     await expect(facts).to_contain_text(count(sum(step.tokens or 0 for step in steps)))
     await operator.show("usage")
+
+
+async def a_queue_at_the_provider_is_seen(operator: Operated) -> None:
+    """More runs than the provider takes in a minute."""
+    page = operator.page
+    await operator.open("/quota")
+    await expect(page.get_by_text("No call was ever held back")).to_be_visible()
+    await operator.offer(per_minute=30)
+    for number in range(45):
+        await operator.begin(f"20260107-090000_BTCUSD_q{number:03}")
+
+    waiting = re.compile(r"jobs? waits? for the provider's quota")
+    await expect(page.get_by_text(waiting)).to_be_visible()
+    await expect(page.get_by_role("heading", name=MODEL_NAME)).to_be_visible()
+    await expect(page.get_by_text("Slot of the last")).to_be_visible()
+    await operator.show("quota")
+    await operator.offer()
+    await expect(page.get_by_text("No job waits for the provider's quota.")).to_be_visible()
 
 
 async def no_page_is_wider_than_its_window(operator: Operated) -> None:
