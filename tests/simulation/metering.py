@@ -21,7 +21,7 @@ from tests.storm.quotas import (
 PATIENCE_SECONDS = 1_800.0
 #: Refused calls that each step may cost, and each minute in which nothing is taken: a single
 #: call looks for the end of that, every twelve seconds or so, and again where it was lost.
-_REFUSED_A_STEP, _REFUSED_A_MINUTE = 4, 5
+_REFUSED_A_STEP, _REFUSED_A_MINUTE = 4, 6
 #: From the end of an outage, or of a minute, until the last of a few steps has its turn.
 _SPARE_SECONDS = 900.0
 
