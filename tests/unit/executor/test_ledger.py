@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from executor.billing.day import DayBudget
 from executor.billing.ledger import Reservation, SpendLedger
 from executor.billing.prices import MicroUsd, Price
 from executor.contract.profile import parse_profile
@@ -259,6 +260,44 @@ def test_no_try_begins_after_the_deadline() -> None:
     assert virtually(scene()) < 3 + 2
 
 
+def test_half_a_second_is_time_enough_to_try() -> None:
+    async def scene() -> None:
+        held = await ledger(Documents()).reserve(request(), queued(), deadline(0.5))
+        assert held.amount == 10
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_call_that_is_handed_over_counts_in_full_under_the_day_s_ceiling(
+    *, handed_over: bool
+) -> None:
+    """Its instance may not see its end, and gives back what is merely held."""
+
+    async def scene() -> None:
+        documents = Documents()
+        day = DayBudget(
+            documents=documents,
+            clock=VirtualClock(),
+            random=Longest(),
+            ceiling=MicroUsd(1000),
+            holder="us",
+        )
+        spending = replace(ledger(documents), per_run=None, day=day)
+        held = await spending.reserve(request(), queued(), deadline())
+        if handed_over:
+            spending.hand_over(held)
+        else:
+            spending.release(held)
+        await spending.settle(queued(), deadline())
+
+        found = await account(documents, DAY_ACCOUNT)
+        assert found is not None
+        assert found["spentMicroUsd"] == (10 if handed_over else 0)
+
+    virtually(scene())
+
+
 def test_the_ceiling_of_a_run_does_not_bind_the_day() -> None:
     async def scene() -> None:
         documents = Documents()
@@ -367,7 +406,9 @@ def test_a_call_that_may_begin_tomorrow_is_held_for_at_the_dearer_price() -> Non
         later = replace(later, output=Decimal("0.5"))
         cheaper = replace(ledger(Documents()), prices={"gemini-a": [later, PRICE]})
         to_midnight = datetime(2026, 1, 6, tzinfo=UTC) - VirtualClock().now()
-        await asyncio.sleep(to_midnight.total_seconds() - 300)
+        await asyncio.sleep(to_midnight.total_seconds() - 630)
+        assert (await dearer.reserve(request(), queued(), deadline())).amount == 10
+        await asyncio.sleep(330)
 
         for spending, amount in ((dearer, 20), (cheaper, 10)):
             reservation = await spending.reserve(request(), queued(), deadline())
