@@ -241,8 +241,7 @@ class Executor:
             try:
                 await held.acquire(reserve_call=self._reserves_call(held.with_notes))
             except LeaseLost:
-                invocation.log.info(LogEvent.JOB_NOOP, reason=intake.Idle.LEASE_HELD)
-                return Answer.ACK
+                return _overtaken(invocation)
             log = invocation.log.bind(attempt=held.record.attempt)
             return await self._run_leased(replace(invocation, log=log), prefetch)
 
@@ -323,3 +322,13 @@ class Executor:
             ),
             log=log,
         )
+
+
+def _overtaken(invocation: Invocation) -> Answer:
+    """Another delivery was faster. It may know nothing of the hook, which must not be lost."""
+    call = invocation.held.with_notes.interaction
+    if call is not None and call.id == invocation.announced:
+        invocation.log.info(LogEvent.JOB_DEFERRED, "another was faster: the hook comes again")
+        return Answer.AGAIN
+    invocation.log.info(LogEvent.JOB_NOOP, reason=intake.Idle.LEASE_HELD)
+    return Answer.ACK

@@ -80,6 +80,44 @@ def cost(load: Load, prices: Prices) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """For how long instances had a step's requests whose call was made in the background.
+
+    In seconds, all of one step together, each counted as if it had its instance alone.
+    """
+
+    executor: float
+    dispatcher: float
+    notify: float
+
+
+def instances_cost(handed: HandedOver, prices: Prices) -> Mapping[str, float]:
+    """USD for 1,000 such steps, by the function whose instances are paid for."""
+    load = Load()
+    executor = load.vcpus * prices.vcpu_second + load.gib * prices.gib_second
+    small = prices.vcpu_second + load.dispatcher_gib * prices.gib_second
+    one = {
+        "executor instances": handed.executor * executor,
+        "dispatcher instances": handed.dispatcher * small,
+        "notify instances": handed.notify * small,
+    }
+    return {name: STEPS * dollars for name, dollars in one.items()}
+
+
+def handed_over_table(measured: Mapping[float, HandedOver]) -> str:
+    """Instances of calls in the background as Markdown, by the model's time in seconds."""
+    columns = [instances_cost(handed, Prices()) for handed in measured.values()]
+    head = [f"model takes {seconds:,g} s" for seconds in measured]
+    rows = [
+        _row("USD per 1,000 steps", head),
+        _row("---", ["---:"] * len(columns)),
+        *(_row(name, [f"{column[name]:.4f}" for column in columns]) for name in columns[0]),
+        _row("**all instances**", [f"**{sum(column.values()):.4f}**" for column in columns]),
+    ]
+    return "\n".join(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuietMonth:
     """A month of 30 days in which no step is executed."""
 

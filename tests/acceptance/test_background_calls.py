@@ -273,6 +273,7 @@ class Watched:
     inner: BackgroundModel
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     looked: asyncio.Event = field(default_factory=asyncio.Event)
+    described: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def begin(self, request: ModelRequest, *, timeout_seconds: float) -> str:
         call_id = await self.inner.begin(request, timeout_seconds=timeout_seconds)
@@ -286,6 +287,8 @@ class Watched:
         return await self.inner.fetch(call_id, timeout_seconds=timeout_seconds)
 
     async def describe(self, call_id: str, *, timeout_seconds: float) -> KeptCall | None:
+        self.described.set()
+        await asyncio.sleep(0.2)
         return await self.inner.describe(call_id, timeout_seconds=timeout_seconds)
 
     async def stop(self, call_id: str, *, timeout_seconds: float) -> None:
@@ -510,6 +513,22 @@ async def test_a_hook_that_meets_a_live_holder_comes_again(tmp_path: Path) -> No
         assert await stage.deliver_and_kill(Point.BEFORE_RECORDING)
         [call_id] = stage.gemini.interactions.kept
         assert await stage.push(hooked(stage.pushes[0], call_id)) == AGAIN
+
+
+async def test_a_hook_that_another_delivery_overtakes_comes_again(tmp_path: Path) -> None:
+    async with kill_stage(tmp_path, ANNOUNCED, LOST) as stage:
+        assert await stage.deliver_and_kill(Point.BEFORE_RECORDING)
+        [call_id] = stage.gemini.interactions.kept
+        stage.clock.skipped += timedelta(minutes=2)
+        hook, (process, model) = hooked(stage.pushes[0], call_id), watched(stage)
+        checking = asyncio.create_task(stage.push(hook, process))
+        await model.described.wait()
+        # It waits for the hook that is being checked.
+        assert await stage.deliver() == ACKNOWLEDGED
+
+        assert await checking == AGAIN
+        assert await stage.push(hook) == ACKNOWLEDGED
+        await succeeded_with(stage, calls=1)
 
 
 async def test_an_answer_to_other_inputs_is_not_taken_from_a_hook(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[Any]]] = {
     "this worker, at most once": lambda: worker(_ONCE),
     "this worker, background calls": lambda: worker(_BACKGROUND),
     "this worker, background calls, at most once": lambda: worker(_BACKGROUND | _ONCE),
+    "this worker, background calls with hooks": lambda: worker({}, announced=True),
+    "this worker, background calls with hooks, at most once": lambda: worker(
+        _ONCE, announced=True
+    ),
     "single function": single_function,
     "DBOS on PostgreSQL": dbos_on_postgres,
     "DBOS on SQLite": dbos_on_sqlite,

@@ -59,7 +59,8 @@ _NOTES = """
   it has sent the request and knows no more.
   The provider takes no key by which it would recognize a request,
   so every system then calls again or gives the step up.
-  Only a call in the background can be asked for by its id.
+  Only a call in the background can be asked for by its id;
+  where its beginner died before it got the id, the provider's hook brings it.
 - *Answer received, report not stored*:
   DBOS and Restate record the model's answer before anything is done with it
   and need no second call.

@@ -83,8 +83,14 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(settings: Mapping[str, str]) -> AsyncIterator[Worker]:
-    """The whole system, with these settings of its executor."""
+async def worker(
+    settings: Mapping[str, str], *, announced: bool = False
+) -> AsyncIterator[Worker]:
+    """The whole system, with these settings of its executor.
+
+    Where calls are `announced`, they are made in the background, and the provider tells
+    `notify` of each that has ended.
+    """
     gate = Gate()
     with tempfile.TemporaryDirectory() as root:
         async with chaos_site(
@@ -93,6 +99,7 @@ async def worker(settings: Mapping[str, str]) -> AsyncIterator[Worker]:
             gemini_wrapper=gate.model,
             storage_wrapper=gate.storage,
             pushes=WidePushes(chance=random.Random(1)),
+            announced=announced,
         ) as site:
             events = recorded(site.instruments.relay)
             yield Worker(gate=gate, site=site, events=events)

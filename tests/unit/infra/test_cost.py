@@ -1,5 +1,7 @@
 """What steps cost, and that the reference shows it."""
 
+import json
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.docs.cost import (
+    HandedOver,
     Load,
     Prices,
     QuietMonth,
     cost,
     firestore_writes,
+    handed_over_table,
     idle_month,
     idle_table,
+    instances_cost,
     table,
 )
 from tests.support.alert_rules import evaluation_seconds, rules
@@ -22,6 +27,8 @@ from tests.support.alert_rules import evaluation_seconds, rules
 _REFERENCE = Path(__file__).parents[3] / "docs/reference/cost.md"
 _MARKS = ("<!-- table: infra/docs/cost.py -->\n", "\n<!-- end -->")
 _IDLE_MARK = "<!-- idle month: infra/docs/cost.py -->\n"
+_BACKGROUND_MARK = "<!-- background: infra/docs/cost.py -->\n"
+_MEASURED = Path(__file__).parents[3] / "docs/benchmarks.json"
 
 
 def test_the_reference_shows_what_the_formula_gives() -> None:
@@ -36,6 +43,41 @@ def test_the_reference_shows_what_a_month_without_steps_costs() -> None:
     shown = _REFERENCE.read_text().split(_IDLE_MARK)[1].split(_MARKS[1])[0]
 
     assert shown == idle_table()
+
+
+def measured() -> dict[float, HandedOver]:
+    """The medians of `make bench PARTS=waiting`, by the model's time."""
+    waiting = json.loads(_MEASURED.read_text())["waiting"]["figures"]
+    return {
+        float(seconds): HandedOver(
+            executor=statistics.median(of_one["executor_seconds"]),
+            dispatcher=statistics.median(of_one["dispatcher_seconds"]),
+            notify=statistics.median(of_one["notify_seconds"]),
+        )
+        for seconds, of_one in waiting.items()
+    }
+
+
+def test_the_reference_shows_what_was_measured_of_calls_in_the_background() -> None:
+    """To renew it, put what this prints between the two marks."""
+    shown = _REFERENCE.read_text().split(_BACKGROUND_MARK)[1].split(_MARKS[1])[0]
+
+    assert shown == handed_over_table(measured())
+
+
+def test_compute_for_a_thousand_steps_of_a_minute_each_costs_three_cents_at_most() -> None:
+    assert sum(instances_cost(measured()[60.0], Prices()).values()) <= 0.03
+
+
+def test_what_is_handed_over_costs_what_was_reckoned_by_hand() -> None:
+    """0.4 s at 0.0000265 USD a second, and 0.3 s at 0.00002525 USD, a thousand times."""
+    handed = HandedOver(executor=0.4, dispatcher=0.2, notify=0.1)
+
+    shares = instances_cost(handed, Prices())
+
+    assert shares["executor instances"] == pytest.approx(0.0106)
+    assert shares["dispatcher instances"] == pytest.approx(0.00505)
+    assert sum(shares.values()) == pytest.approx(0.0106 + 0.3 * 0.02525)
 
 
 def test_every_alert_of_the_module_is_in_the_bill() -> None:
