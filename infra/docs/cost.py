@@ -126,7 +126,7 @@ class QuietMonth:
     sweep_gib: float = 0.5
     sweep_reads: int = 3
     #: Seconds from one evaluation of each alert to its next; a test takes them from Terraform.
-    alert_intervals: tuple[int, ...] = (60,) * 7 + (300,) * 8
+    alert_intervals: tuple[int, ...] = (60,) * 8 + (300,) * 8
     images_gib: float = 1.0
 
 

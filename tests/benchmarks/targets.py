@@ -173,6 +173,12 @@ def _growth(growth: Growth | None) -> Iterator[Target]:
     )
 
 
+_BUSY = (
+    "The time is by the wall, and the machine did other work meanwhile: see its load in the"
+    " last table. [The history](benchmarks-history.md) has what it took with less beside it."
+)
+
+
 def _waiting(costs: Mapping[float, WaitCost] | None) -> Iterator[Target]:
     if not costs:
         return
@@ -191,6 +197,7 @@ def _waiting(costs: Mapping[float, WaitCost] | None) -> Iterator[Target]:
         figure(costs[dearest].in_all),
         0.4,
         " s",
+        because=_BUSY,
     )
     spread = max(seconds.values()) / min(seconds.values())
     yield Target(
@@ -198,6 +205,7 @@ def _waiting(costs: Mapping[float, WaitCost] | None) -> Iterator[Target]:
         to_reach="≤ 1.25 times",
         value=f"{spread:.2f} times",
         reached=spread <= 1.25,
+        because=_BUSY,
     )
 
 

@@ -26,9 +26,9 @@ from tests.support.alert_rules import evaluation_seconds, rules
 
 _REFERENCE = Path(__file__).parents[3] / "docs/reference/cost.md"
 _MARKS = ("<!-- table: infra/docs/cost.py -->\n", "\n<!-- end -->")
-_IDLE_MARK = "<!-- idle month: infra/docs/cost.py -->\n"
 _BACKGROUND_MARK = "<!-- background: infra/docs/cost.py -->\n"
 _MEASURED = Path(__file__).parents[3] / "docs/benchmarks.json"
+_IDLE_MARK = "<!-- idle month: infra/docs/cost.py -->\n"
 
 
 def test_the_reference_shows_what_the_formula_gives() -> None:
@@ -87,10 +87,10 @@ def test_every_alert_of_the_module_is_in_the_bill() -> None:
 
 
 def test_a_month_without_steps_costs_what_was_reckoned_by_hand() -> None:
-    """15 conditions at 0.10 USD; 43,200 sweeps of 0.5 s at 0.00002525 USD a second."""
+    """16 conditions at 0.10 USD; 43,200 sweeps of 0.5 s at 0.00002525 USD a second."""
     month = idle_month(QuietMonth(), Prices())
 
-    assert month["15 alert conditions"] == pytest.approx(1.50)
+    assert month["16 alert conditions"] == pytest.approx(1.60)
     sweep = next(value for name, value in month.items() if name.startswith("sweep"))
     assert sweep == pytest.approx(43_200 * (0.5 * 0.00002525 + 4e-7 + 3 * 3e-7))
 
