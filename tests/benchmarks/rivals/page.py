@@ -23,7 +23,8 @@ read prompt, schema, candles and chart, call the model, validate its JSON,
 write one report, record the outcome.
 Each is written as its own documentation says that such work is made reliable;
 the modules in [tests/benchmarks/rivals](../tests/benchmarks/rivals) name the pages.
-Each fault met {steps} steps, all in the worker's hands when it was killed;
+Each fault met {steps} steps, all in the worker's hands when it was killed,
+but where a cell says how many were;
 the raw counts are in [benchmarks-rivals.json](benchmarks-rivals.json).
 Versions are pinned in [bench.txt](../infra/requirements/bench.txt)
 and the [Makefile](../Makefile); PostgreSQL and Redis are the system's own.
@@ -130,4 +131,6 @@ def _cell(counted: Mapping[str, Any]) -> str:
         for key, name in names.items()
         if counted["outcomes"].get(key)
     ]
-    return ", ".join([text, *bad])
+    held = counted["killed"]
+    some = [f"{held} in hand"] if 0 < held < steps else []
+    return ", ".join([text, *some, *bad])
