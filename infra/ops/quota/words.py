@@ -8,7 +8,10 @@ def allowed_words(quota: QuotaView) -> str:
     """How many calls a minute are let through, and by what that is known."""
     if quota.allowed is None:
         return "all"
-    known = "configured" if quota.configured is not None else "learned"
+    if quota.configured is not None:
+        known = "configured"
+    else:
+        known = "learned" if quota.learned is not None else "a first guess"
     return f"{quota.allowed:.0f} a minute, {known}"
 
 

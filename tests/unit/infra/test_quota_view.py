@@ -103,12 +103,13 @@ def test_a_model_stands_by_what_its_pace_says() -> None:
     assert quota.resume_at == outage.resume_at
 
 
-def test_what_is_allowed_is_configured_learned_or_all() -> None:
+def test_what_is_allowed_is_configured_learned_guessed_or_all() -> None:
     steady = replace(unknown(PLACE, NOW), steady=True, peak=31.4)
 
     [told] = seen(limited(PLACE, NOW, 60.0)).quotas
     [known] = seen(steady).quotas
     [free] = seen(steady, NOW + timedelta(minutes=11)).quotas
+    [guessed] = seen(replace(steady, steady=False)).quotas
 
     assert (told.configured, told.learned, allowed_words(told)) == (
         60.0,
@@ -118,6 +119,8 @@ def test_what_is_allowed_is_configured_learned_or_all() -> None:
     assert (known.configured, known.learned) == (None, 31.4)
     assert allowed_words(known) == "30 a minute, learned"
     assert (free.allowed, allowed_words(free), free.learned) == (None, "all", 31.4)
+    assert guessed.learned is None
+    assert allowed_words(guessed).endswith(" a minute, a first guess")
 
 
 def test_taken_is_what_was_granted_and_not_refused_of_late() -> None:
