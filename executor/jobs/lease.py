@@ -67,6 +67,8 @@ class HeldJob:
         self._turn = asyncio.Lock()
         self._reserved = False
         self._notes: list[_Change] = []
+        #: Writes that may have been applied, or still be: no answer came, or it was cancelled.
+        self._unanswered: list[_Wanted] = []
         #: An answer was paid for and is being stored.
         self.storing = False
         #: A former attempt began a call that may have to be paid for, and left no report.
@@ -187,6 +189,10 @@ class HeldJob:
         held = record.lease is not None and record.lease.owner == self._owner
         if record.claim_id != self.record.claim_id or not held:
             raise LeaseLost(record)
+        written = next((each for each in self._unanswered if each.record == record), None)
+        if written is not None:
+            # A renewal that was cancelled before its answer came, and carried notes.
+            self._written(written, version)
         self.record, self.version = record, version
 
     def _renewed(self, job: JobRecord) -> JobRecord:
@@ -205,9 +211,12 @@ class HeldJob:
         for note in [*self._notes, change]:
             record = note(record)
         held_until = self._clock.monotonic() + self._lease_for.total_seconds()
-        return _Wanted(record=record, notes=len(self._notes), held_until=held_until)
+        return _Wanted(
+            record=record, change=change, notes=len(self._notes), held_until=held_until
+        )
 
     async def _commit(self, wanted: "_Wanted") -> Done[None] | None:
+        self._unanswered.append(wanted)
         try:
             version = await self._documents.commit(
                 [update_job(wanted.record, self.version)], timeout_seconds=CALL_TIMEOUT_SECONDS
@@ -228,10 +237,10 @@ class HeldJob:
         if stored is None:
             raise LeaseLost
         record = parse_job_record(stored.data)
-        if record == wanted.record:
-            return self._written(wanted, stored.version)
+        for tried in self._unanswered:
+            if tried.change is change and tried.record == record:
+                return self._written(tried, stored.version)
         if stored.version != self.version:
-            # A renewal of ours that was cancelled before its answer came, or another holder.
             self.adopt(record, stored.version)
         return self._wanted(change)
 
@@ -240,6 +249,8 @@ class HeldJob:
             self._held_until = wanted.held_until
         self.record, self.version = wanted.record, version
         del self._notes[: wanted.notes]
+        # The others were guarded by the version before.
+        self._unanswered.clear()
         return Done(None)
 
 
@@ -248,6 +259,8 @@ class _Wanted:
     """The record as it is to be written."""
 
     record: JobRecord
+    #: What of it is not from the notes.
+    change: _Change
     #: How many of the notes it carries.
     notes: int
     #: The end of a lease that it begins or renews, on the monotonic clock.

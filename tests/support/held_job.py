@@ -77,8 +77,10 @@ class Documents:
 
     inner: EmbeddedDocuments = field(default_factory=EmbeddedDocuments)
     #: `lost`: applied, and the answer is lost. `down`: not applied. `hang`: no answer at all.
-    #: `slow`: applied, after nine seconds. `refused`: for good.
+    #: `slow`: applied, after nine seconds. `refused`: for good. `silent`: applied, and no
+    #: answer. `late`: not answered, and applied just before the commit that follows.
     faults: list[str] = field(default_factory=list)
+    _under_way: list[Sequence[Write]] = field(default_factory=list)
     down_reads: int = 0
     reads: int = 0
     #: No run has room for anything.
@@ -98,7 +100,14 @@ class Documents:
     async def commit(self, writes: Sequence[Write], *, timeout_seconds: float) -> Version:
         """See the port."""
         self.commits += 1
+        for earlier in self._under_way:
+            await self.inner.commit(earlier, timeout_seconds=timeout_seconds)
+        self._under_way.clear()
         fault = self.faults.pop(0) if self.faults else ""
+        if fault == "late":
+            self._under_way.append(writes)
+            await asyncio.sleep(1)
+            raise StoreUnavailable("as told")
         if fault == "hang":
             await asyncio.sleep(10_000)
         if fault == "slow":
@@ -112,6 +121,8 @@ class Documents:
         version = await self.inner.commit(writes, timeout_seconds=timeout_seconds)
         if fault == "lost":
             raise StoreUnavailable("as told")
+        if fault == "silent":
+            await asyncio.sleep(10_000)
         return version
 
     async def stored(self) -> JobRecord:

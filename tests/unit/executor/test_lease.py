@@ -1,6 +1,7 @@
 """Holding a job: renewals, lost answers, and losing it; in virtual time."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -11,6 +12,7 @@ from executor.jobs.lease import HeldJob, LeaseLost
 from shared.domain.attempts import CallPurpose
 from shared.domain.documents import Version
 from shared.domain.errors import FirestoreUnavailable
+from shared.domain.job_documents import parse_job_record
 from shared.domain.jobs import JobRecord, JobState
 from tests.support.held_job import (
     JOB,
@@ -252,6 +254,59 @@ def test_a_renewal_of_ours_that_was_cut_off_does_not_look_like_a_thief() -> None
         assert stored.llm_calls == 1
         assert stored.lease is not None
         assert stored.lease.expires_at == START + LEASE * 2
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_what_a_renewal_carried_that_was_cut_off_is_not_applied_again(changes: int) -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        await job.book_llm_call(CallPurpose.REPORT)
+        job.note(JobRecord.call_refused)
+        documents.faults = ["silent"]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await job.keep(timedelta(milliseconds=1))
+        job.note(lambda record: record.note_inputs("digest"))
+        for _ in range(changes):
+            await job.update(_unchanged)
+
+        stored = await documents.stored()
+        assert (stored.llm_calls, stored.refusals, stored.input_digest) == (0, 1, "digest")
+        assert stored == job.record == job.with_notes
+
+    virtually(scene())
+
+
+def test_what_a_finalize_finds_of_a_renewal_that_was_cut_off_is_not_applied_again() -> None:
+    async def scene() -> None:
+        documents = Documents()
+        job = await held(documents)
+        await job.book_llm_call(CallPurpose.REPORT)
+        job.note(JobRecord.call_refused)
+        documents.faults = ["silent"]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await job.keep(timedelta(milliseconds=1))
+        [found] = await documents.read([JOB], timeout_seconds=1)
+        assert found is not None
+        job.adopt(parse_job_record(found.data), found.version)
+
+        assert (job.with_notes.llm_calls, job.with_notes.refusals) == (0, 1)
+
+    virtually(scene())
+
+
+def test_a_lease_whose_first_write_is_applied_late_is_counted_once() -> None:
+    async def scene() -> None:
+        documents = Documents(faults=["late"])
+        job = await held(documents, reserve_call=True)
+
+        stored = await documents.stored()
+        assert (stored.attempt, stored.llm_calls) == (1, 1)
+        assert stored == job.record
 
     virtually(scene())
 
