@@ -261,7 +261,8 @@ class Executor:
         except LeaseLost as lost:
             log.warning(LogEvent.LEASE_LOST, claimId=job.record.claim_id)
             tell_act(lost.found, log)
-            return Answer.ACK
+            # Who saw no other holder may hold it still: a renewal was under way.
+            return Answer.ACK if lost.found else Answer.AGAIN
 
     async def _give_up(self, invocation: Invocation) -> Answer:
         """End a job whose last allowed attempt died; a report that it stored still counts."""

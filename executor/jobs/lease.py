@@ -142,6 +142,9 @@ class HeldJob:
         pause = every.total_seconds()
         while True:
             await asyncio.sleep(pause)
+            if not self._seconds_held():
+                # Not renewed either: it would be held by whoever has just let go of it.
+                raise LeaseLost
             try:
                 async with asyncio.timeout(self._seconds_held()):
                     await self.update(self._renewed)
