@@ -1,4 +1,4 @@
-"""RFC 8785, as far as a law says it."""
+"""RFC 8785, as far as it can be stated in laws."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from executor.contract.canonical import canonical_hash, canonical_json, sha256_hex
 
 PLAIN = st.text(st.characters(codec="utf-8"), max_size=8)
-#: Beyond, a whole double is written as an integer that no longer reads back as exact.
+#: Beyond this, a whole double is written as an integer that no longer reads back as exact.
 LARGEST = 2**53 - 1
 VALUES = st.recursive(
     st.none()

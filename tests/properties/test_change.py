@@ -1,4 +1,4 @@
-"""Reading events: what the library would read, read in part; and bytes of any kind."""
+"""Reading events: a part of what the library would read, and bytes of any kind."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -64,7 +64,7 @@ def event(old: dict[str, Any] | None, new: dict[str, Any] | None) -> bytes:
 
 
 def parsed(data: Any) -> FlowRun | None:
-    """The run; None for one that breaks the contract (which of its faults is told varies)."""
+    """The run; None for one that breaks the contract (which fault is named varies)."""
     try:
         return parse_flow_run(RUN_ID, data)
     except FlowRunInvalid:
@@ -99,14 +99,14 @@ def test_the_inputs_of_a_ready_step_come_along(new: dict[str, Any]) -> None:
 
 
 def hinting(inputs: Any) -> Any:
-    """Of a step's inputs, what may stand in its job's message."""
+    """The part of a step's inputs that may stand in its job's message."""
     if not isinstance(inputs, dict):
         return inputs
     return {name: value for name, value in inputs.items() if name == "llm"}
 
 
 def read(data: bytes) -> DocumentChange | None:
-    """The change with both documents decoded; None for what is no event."""
+    """The change with both documents decoded; None for bytes that are no event."""
     try:
         change = decode_change(data)
         assert change.old is None or change.old.version >= 0

@@ -1,4 +1,4 @@
-"""Never past the ceiling: many executors at once, lost answers, and deaths anywhere."""
+"""No ceiling is passed, with many executors at once, lost answers, and deaths anywhere."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from tests.support.adverse_store import NOW, Adversary, NoWait, Still
 
 RUN = RunId("20260105-090000_BTCUSD_one")
 WORST_CASE = 10
-#: Every call's input counts as nothing, and one token of output costs a millionth.
+#: The input of every call is free, and one token of output costs a millionth.
 PRICE = Price(
     valid_from=NOW.date(),
     input=Decimal(0),
@@ -56,7 +56,7 @@ REQUEST = ModelRequest(
 
 @dataclass(slots=True)
 class Provider:
-    """Bills; knows at every moment what was really spent."""
+    """Bills the calls, and knows at every moment what was really spent."""
 
     ceiling: int
     billed: int = 0
@@ -73,7 +73,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one executor does: costs of its calls; None is a death in the middle of one."""
+    """What one executor's calls cost; at a None, it dies in the middle of the call."""
 
     step: int
     costs: Sequence[int | None] = field(default_factory=list)
@@ -112,7 +112,7 @@ def ledger(documents: Adversary, *, ceiling: int, holder: str = "a") -> SpendLed
 
 
 async def execute(plan: Plan, spending: SpendLedger, provider: Provider) -> None:
-    """Make the calls of one executor, and settle; a death is that of its process."""
+    """Make the calls of one executor, and settle; where it dies, its process dies."""
     calls = 0
     for cost in plan.costs:
         try:
@@ -178,7 +178,7 @@ def test_no_interleaving_spends_past_the_ceiling(
         )
         assert provider.billed <= await total_of_run(store) <= ceiling
         assert provider.billed <= await total_of_day(store) <= ceiling + 3
-        # What the dead left expires, and then it has been spent.
+        # What dead executors left expires, and then it counts as spent.
         rest = await day_account(store, NOW + SLICE_LASTS)
         assert rest.slices == {}
         assert provider.billed <= rest.spent <= ceiling + 3
@@ -186,7 +186,7 @@ def test_no_interleaving_spends_past_the_ceiling(
     asyncio.run(run())
 
 
-# A call that costs nothing is taken off the count of those that were booked.
+# No cost is zero here: a call that costs nothing is taken off the count of booked calls.
 @given(
     costs=st.lists(st.integers(1, WORST_CASE), min_size=1, max_size=8),
     executors=st.integers(1, 4),

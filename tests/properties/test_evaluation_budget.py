@@ -1,4 +1,4 @@
-"""The ceiling of an evaluation: never passed, whatever calls cost and whenever it dies."""
+"""An evaluation never passes its ceiling, whatever calls cost and whenever its process dies."""
 
 import asyncio
 import json
@@ -21,7 +21,8 @@ from tests.support.evaluated import evaluation_of_samples, sample_folder
 
 CASES = 2
 MODEL = "gemini-3.5-flash"
-#: What a paid model is asked at most a minute; a pause between calls would be slept here.
+#: The most calls of a paid model in a minute. The test would really sleep through any pause
+#: between calls.
 UNPACED = 1e9
 
 
@@ -37,7 +38,7 @@ class BilledModel:
     #: The part of the token limit that an answer takes, from 0 to 1.
     output_share: float
     dies_at: int
-    #: Whether it dies after the provider has billed the call, and before the answer came.
+    #: Whether the process dies after the provider billed the call, before the answer came.
     dies_billed: bool
     valid: bool
     calls: int = 0
@@ -51,7 +52,7 @@ class BilledModel:
             raise Killed
         most = request.profile.max_output_tokens or 0
         usage = {
-            # Far more than a tokenizer makes of the text, and within what is reserved for it.
+            # This is far more than a tokenizer makes of the text, and within what is reserved.
             "promptTokenCount": len(request.user_text.encode()),
             "candidatesTokenCount": round(most * self.output_share),
         }
@@ -73,7 +74,7 @@ class BilledModel:
 
 
 async def asked(evaluation: Evaluation, model: BilledModel) -> Ended | None:
-    """What comes of it; None if the process died."""
+    """How the evaluation ended; None if the process died."""
     try:
         async with prepared(evaluation) as ready:
             bench = replace(ready.bench, model=model)
@@ -136,7 +137,7 @@ def test_the_bill_never_passes_the_ceiling(
 
         async def twice() -> None:
             await asked(evaluation, model)
-            # Again, as its author would; with the former calls on the same account.
+            # Its author would run it again; the former calls are on the same account.
             await asked(evaluation, model)
 
         asyncio.run(twice())

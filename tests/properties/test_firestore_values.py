@@ -22,7 +22,7 @@ REF = DocumentRef("flow_runs", "20260105-090000_BTCUSD_0a1b2c")
 CLIENT = Client(project="p", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
 NAME = f"projects/p/databases/(default)/documents/{REF.collection}/{REF.document_id}"
 NANOSECONDS = st.integers(1, 4_000_000_000 * 10**9)
-# Without backslashes: after a name that ends in one, the library misreads its own quotes.
+# The names hold no backslash: after one at a name's end, the library misreads its own quotes.
 FIELD_NAMES = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\\"), min_size=1, max_size=8),
     st.sampled_from(["a.b", "`", "ctpl:1-x", "1st", "ü", "__x__", "*", "[0]", " "]),
@@ -44,7 +44,7 @@ VALUES = st.recursive(
         st.floats(allow_nan=False),
         st.text(max_size=8),
         st.binary(max_size=8),
-        st.datetimes(min_value=datetime(1, 1, 2), timezones=st.just(UTC)),  # noqa: DTZ001 -- its
+        st.datetimes(min_value=datetime(1, 1, 2), timezones=st.just(UTC)),  # noqa: DTZ001 -- its bounds have no zone
         NANOSECONDS.map(exact),
     ),
     lambda inner: st.one_of(

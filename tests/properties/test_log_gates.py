@@ -1,4 +1,4 @@
-"""Whatever is logged: it never raises, is one line of JSON, and holds no secret."""
+"""Whatever is logged, the log never raises, and an entry is one line without a secret."""
 
 import io
 import json

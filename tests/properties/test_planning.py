@@ -1,4 +1,4 @@
-"""Any run at all: every executable step gets exactly one claim and one job, no other any."""
+"""Any run at all: each executable step gets exactly one claim and one job; no other does."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

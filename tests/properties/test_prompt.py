@@ -1,4 +1,4 @@
-"""The user message keeps its structure, whatever stands in what it is made from."""
+"""The user message keeps its structure, whatever text it is made from."""
 
 import html
 import re
@@ -39,7 +39,7 @@ BLOCK = re.compile(
 
 
 def parts(message: str, user_prompt: str) -> tuple[list[tuple[str, str]], str]:
-    """Data type and content of each block, read back, and what follows the last one."""
+    """Data type and content of each block, read back, and what follows the last block."""
     assert message.startswith(user_prompt)
     rest, blocks = message[len(user_prompt) :], []
     while match := BLOCK.match(rest):

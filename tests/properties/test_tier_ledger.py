@@ -1,4 +1,4 @@
-"""Never past the ceiling, never below the bill: at whatever tier calls are asked and served."""
+"""What is spent lies between bill and ceiling, at whatever tiers calls are asked and served."""
 
 import asyncio
 import json
@@ -70,11 +70,11 @@ class End(StrEnum):
 
     REFUSED = "refused"  #: Nothing was done, and nothing is billed.
     ANSWERED = "answered"
-    SILENT = "silent"  #: Answered, and the tier is not said.
-    STRANGE = "strange"  #: Answered, and the tier's word is none that is known.
-    UNCOUNTED = "uncounted"  #: Answered, and the usage cannot be read.
-    EVICTED = "evicted"  #: Broken off, and billed for what was done.
-    CANCELLED = "cancelled"  #: Stopped by us: what was done is billed, and not said.
+    SILENT = "silent"  #: It was answered, and its tier was not named.
+    STRANGE = "strange"  #: It was answered, and the name of its tier is not known.
+    UNCOUNTED = "uncounted"  #: It was answered, and its usage cannot be read.
+    EVICTED = "evicted"  #: It was broken off, and billed for what was done.
+    CANCELLED = "cancelled"  #: We stopped it: what was done is billed, but not reported.
     DIED = "died"  #: The caller is gone; the provider worked all the same.
 
 
@@ -85,7 +85,7 @@ class Called:
     asked: ServiceTier
     end: End
     tokens: int
-    #: Served at the usual tier instead of the one that was asked.
+    #: Whether it was served at the usual tier instead of the one that was asked for.
     moved: bool
     dialect: int
 
@@ -122,7 +122,7 @@ class Called:
 
 @dataclass(slots=True)
 class Provider:
-    """Bills; knows at every moment what was really spent."""
+    """Bills the calls, and knows at every moment what was really spent."""
 
     ceiling: int
     billed: int = 0
@@ -199,7 +199,7 @@ class Step:
     calls: Sequence[Called]
     spending: SpendLedger
     provider: Provider
-    #: The caller dies before it has written what its calls cost.
+    #: Whether the caller dies before it has written what its calls cost.
     dies: bool
 
     async def run(self) -> Sequence[ModelCall]:
@@ -215,7 +215,7 @@ class Step:
             if call.end is End.DIED:
                 return known
             seen = call.seen(booked + 1)
-            # Twice: what settles a call may be repeated.
+            # The call is charged twice, because what settles a call may be repeated.
             self.spending.charge(held, call_cost(seen, PRICES))
             self.spending.charge(held, call_cost(seen, PRICES))
             if call.end is not End.REFUSED:

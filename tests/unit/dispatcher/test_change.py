@@ -1,4 +1,4 @@
-"""Reading Firestore events: what decides is decoded, everything else is left alone."""
+"""Reading Firestore events: what a decision needs is decoded, and the rest is left alone."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -40,7 +40,7 @@ SETTINGS = read_settings({"GCP_PROJECT": "p", "JOBS_TOPIC": "jobs"})
 
 
 class Documents(EmbeddedDocuments):
-    """Loses races for a pace, and does not answer, as told."""
+    """Loses races for a pace, or does not answer, as often as a test says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Site:
         refused: float | None = None,
         status: str = "RUNNING",
     ) -> RunId:
-        """A job that waits at a place, of a run of its own."""
+        """Store a job that waits at a place, with a run of its own, and return the run's id."""
         run_id, step_id = RunId(f"20260105-090000_BTCUSDT_{number:06x}"), StepId("s0")
         run = {"status": "RUNNING", "steps": {"s0": {"stepType": "LLM_REPORT", "inputs": {}}}}
         run["steps"]["s0"]["status"] = status  # type: ignore[index]
@@ -149,15 +149,15 @@ class Site:
         return run_id
 
     async def put(self, write: Create | Update) -> None:
-        """Write, as others do."""
+        """Write as other processes do."""
         await EmbeddedDocuments.commit(self.documents, [write], timeout_seconds=TIMEOUT)
 
     async def paced(self, pace: Pace) -> None:
-        """What was learned before."""
+        """Store a pace that was learned before."""
         await self.put(pace_write(pace, None))
 
     async def pace(self, place: str = PLACE) -> Pace:
-        """What is known now."""
+        """The pace as it is stored now."""
         [stored] = await self.documents.read([pace_ref(place)], timeout_seconds=TIMEOUT)
         assert stored is not None
         pace = parse_pace(place, stored.data)
@@ -172,7 +172,7 @@ class Site:
         return parse_job_record(stored.data)
 
     def waits(self) -> list[tuple[str, int, float]]:
-        """What was logged of waits: the place, jobs, and how much patience is used."""
+        """The waits that were logged: place, number of jobs, and how much patience is used."""
         entries = map(json.loads, self.logged.getvalue().splitlines())
         return [
             (entry["place"], entry["jobs"], entry["patienceUsed"])
@@ -205,7 +205,7 @@ def test_where_nobody_waits_nothing_is_read_twice_and_nothing_written() -> None:
 
 @pytest.mark.parametrize("odd", [1, 12, 700])
 def test_records_that_cannot_be_read_keep_no_job_behind_them_waiting(odd: int) -> None:
-    """A newer version may have left them at the head of the queue."""
+    """A newer version may have left such records at the head of the queue."""
     site = Site()
 
     async def scene() -> None:
@@ -267,7 +267,7 @@ def test_a_slot_that_comes_a_little_after_the_usual_look_is_looked_for_just_then
     looks = site.documents.looks
     # After a fresh start the rate is 0.95 of the limit.
     assert looks[1] - looks[0] == pytest.approx(60 / (0.95 * 30), abs=0.01)
-    # Hardly a look came too early for its slot.
+    # At most one look came too early for its slot.
     assert len(looks) - len(site.woken()) <= 1
 
 
@@ -483,5 +483,5 @@ def test_how_long_jobs_have_waited_is_logged_once_a_sweep_for_each_queue() -> No
         await site.pacer().look()
         return site.waits()
 
-    # Four of six hours.
+    # Four of the six hours of patience have passed.
     assert virtually(play()) == 2 * [(PLACE, 40, 0.667), (OTHER, 1, 0.667)]

@@ -183,7 +183,7 @@ def test_all_executable_steps_are_claimed_in_one_guarded_commit() -> None:
     assert [type(write) for write in records] == [Create, Create]
     assert [write.data["stepId"] for write in records] == ["a", "b"]
     assert {write.data["claimId"] for write in records} == {"c2"}
-    # The sweep publishes again what is still queued then.
+    # At this time the sweep publishes again what is still queued.
     assert {write.data["wakeAt"] for write in records} == {NOW + timedelta(seconds=60)}
     assert [job.step_id for job in planned.jobs] == ["a", "b"]
 

@@ -116,7 +116,7 @@ async def test_a_rerun_without_room_leaves_nothing_of_its_former_claim(noticed: 
 async def test_a_claim_that_the_store_finds_unfit_ends_the_steps_and_is_not_tried_again(
     noticed: Any,
 ) -> None:
-    """As with the limit of 40,000 index entries, which no size foretells."""
+    """The limit of 40,000 index entries is such a case: no size foretells it."""
     site = Site()
     site.documents = documents = NoClaims(site.clock)
     await site.put(RUN, run_with(500_000, {"a": "READY", "b": "READY"}))
@@ -154,7 +154,7 @@ class NoClaims(Documents):
         self.claims = 0
 
     async def commit(self, writes: Any, *, timeout_seconds: float) -> Any:
-        """Refuse what makes a step RUNNING."""
+        """Refuse every commit that makes a step RUNNING."""
         changed = [w.changes for w in writes if isinstance(w, Update)]
         if any("RUNNING" in changes.values() for changes in changed):
             self.claims += 1

@@ -391,7 +391,7 @@ async def test_an_event_redelivered_after_its_publisher_died_publishes_the_job()
 
 
 async def test_a_stale_event_is_decided_again_and_later_steps_are_left_to_their_own() -> None:
-    """Claimed for this event, they would be unknown to its redelivery, should we die now."""
+    """If this event claimed the later steps and we died, its redelivery would not know them."""
     stage = Stage()
     event = await stage.seed(flow_run())
     later: list[bytes] = []

@@ -137,7 +137,7 @@ async def test_a_sweep_cut_short_says_so_and_the_next_one_goes_on_behind_it() ->
 
     first = await site.sweep().run()
     claimed = [status for run in runs for status in await site.steps(run)]
-    # The runs before the cursor are not looked at again, although one needs it by now.
+    # The runs before the cursor are not looked at again, although one needs a look by now.
     assert not first.finished
     assert not first.complete
     assert claimed == ["RUNNING"] * 4 + ["READY"]

@@ -1,4 +1,4 @@
-"""The sweep among documents that nobody foresaw: each on its own, and all of them told."""
+"""The sweep among documents that nobody foresaw: each on its own, and all of them reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_jobs_of_the_others_to_be_wok
     report = await site.sweep().run()
 
     assert [job.run_id for job in site.published()] == [*runs[:2], *runs[3:]]
-    # As a due job's run, and as a running one.
+    # The run fails twice: as the run of a due job, and as a running run.
     assert report.failed == {"StoreUnavailable": 2}
     assert report.failed_documents == [f"{runs[2]}~s0", runs[2]]
 
@@ -209,7 +209,7 @@ async def test_a_cursor_that_somebody_else_wrote_is_a_beginning(
 
 
 class Refusing(Documents):
-    """Documents of which some cannot be read or written, or not many at once."""
+    """Documents of which some cannot be read or written, or only a few can be read at once."""
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class Refusing(Documents):
         site.documents = self
 
     async def commit(self, writes: Any, *, timeout_seconds: float) -> Version:
-        """Refuse what does not fit."""
+        """Refuse writes of documents that are unfit."""
         if any(write.ref in self.unfit for write in writes):
             raise StoreRefused("INVALID_ARGUMENT", unfit=True)
         return await super().commit(writes, timeout_seconds=timeout_seconds)
@@ -241,7 +241,7 @@ class Refusing(Documents):
     async def read(
         self, refs: Sequence[DocumentRef], *, timeout_seconds: float
     ) -> Sequence[Snapshot | None]:
-        """Do not answer for what cannot be read."""
+        """Do not answer for documents that cannot be read."""
         if self.unreadable & set(refs):
             raise StoreUnavailable("DEADLINE_EXCEEDED")
         return await super().read(refs, timeout_seconds=timeout_seconds)
@@ -255,7 +255,7 @@ class Refusing(Documents):
         timeout_seconds: float,
         heads: bool = False,
     ) -> Sequence[Snapshot]:
-        """Do not answer with what cannot be read."""
+        """Do not answer with documents that cannot be read."""
         page = await super().due_jobs(
             now, after=after, limit=limit, timeout_seconds=timeout_seconds, heads=heads
         )
@@ -270,7 +270,7 @@ class Refusing(Documents):
         timeout_seconds: float,
         heads: bool = False,
     ) -> Sequence[Snapshot]:
-        """Do not answer with what cannot be read."""
+        """Do not answer with documents that cannot be read."""
         page = await super().running_runs(
             collection, after=after, limit=limit, timeout_seconds=timeout_seconds, heads=heads
         )

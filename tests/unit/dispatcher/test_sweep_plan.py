@@ -221,7 +221,7 @@ def test_a_job_that_waits_for_a_cheap_tier_is_woken_when_a_dearer_one_may_be_ask
     assert found.outcome is SweepOutcome.DEARER_TIER
     assert found.wake is not None
     woken = found.wake.woken
-    # Out of the queue, without a slot, and at work at once.
+    # The job has left the queue, has no slot, and is at work at once.
     assert woken.waiting is not None
     assert not woken.waiting.queued
     assert not woken.waiting.has_slot(NOW)

@@ -1,4 +1,4 @@
-"""Hooks: whose call one of them names, by what the provider says of it."""
+"""Hooks: whose call a hook names, judged by what the provider says of that call."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -67,12 +67,12 @@ class Model:
 
     thinks_seconds: float = 0.0
     ends_as: CallState = ANSWER
-    #: What befalls the first looks, one each.
+    #: The errors that the first looks raise, one error for each look.
     trouble: list[StepError] = field(default_factory=list)
     begins_in_seconds: float = 0.1
     looks: list[float] = field(default_factory=list)
     forgotten: list[tuple[str, bool]] = field(default_factory=list)
-    #: How a call ends that is stopped; None where that does not end it.
+    #: How a call ends when it is stopped; None where a stop does not end it.
     stops_as: CallState | None = None
     stopped: list[float] = field(default_factory=list)
     kept: KeptCall | None = None
@@ -127,7 +127,7 @@ def wait(
                 work = await looking.looked(work)
             except AnswerPending as pending:
                 rest = pending.look_at - VirtualClock().now()
-                # Negative or none, and the looks would be too many.
+                # If the rest were zero or negative, there would be too many looks.
                 await asyncio.sleep(rest.total_seconds())
             else:
                 return await looking.answer(call, work)
@@ -185,7 +185,7 @@ def test_the_first_look_is_due_when_the_calls_before_had_ended() -> None:
 def first_look(
     announced: Sequence[str | None], *, left: timedelta, hooks: HookSettings | None = HOOKS
 ) -> timedelta:
-    """When the next call is looked for, after answers that were announced so, one each."""
+    """When the next call is first looked for, after one answer for each item announced."""
 
     async def scene() -> timedelta:
         work = invocation(await held(Documents()))
@@ -292,7 +292,7 @@ def test_a_call_that_is_gone_may_have_been_billed() -> None:
 
 @given(st.integers(0, 110))
 def test_a_call_that_is_not_known_for_a_while_is_found_again(seconds: int) -> None:
-    """The provider also says so of a call that it has just taken."""
+    """The provider also says that it does not know a call that it has just taken."""
 
     @dataclass(slots=True)
     class Late(Model):

@@ -79,10 +79,10 @@ def test_a_call_costs_what_the_model_costs_that_served_it(
         ("flex", "ON_DEMAND_FLEX", 70, False),
         ("flex", "standard", AS_ASKED, True),
         ("deferred", "ON_DEMAND_OFFPEAK", 60, False),
-        # Downgraded, and billed as served.
+        # These calls were downgraded, and are billed at the tier that served them.
         ("priority", "standard", AS_ASKED, True),
         ("priority", "ON_DEMAND", AS_ASKED, True),
-        # No price, or no word, is no zero.
+        # Where the tier has no price, or was not named, the cost is unknown and not zero.
         ("priority", "priority", None, False),
         (None, "ON_DEMAND_PRIORITY", None, True),
         (None, "PROVISIONED_THROUGHPUT", None, True),
@@ -139,7 +139,7 @@ KINDS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
     )
 )
 def test_no_reading_of_the_usage_costs_more_than_is_booked(usage: dict[str, int]) -> None:
-    """The provider may mean by the rest of the total whatever is dearest."""
+    """The rest of the total, which no count names, may be of the dearest kind."""
     cost = call_cost(replace(CALL, usage=usage), PRICES)
 
     known = sum(usage.get(name, 0) for name in KINDS)

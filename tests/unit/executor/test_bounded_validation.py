@@ -1,4 +1,4 @@
-"""The answer's check: draft 2020-12 as the library does it, in bounded work whatever comes."""
+"""The answer's check: draft 2020-12 as the library does it, in bounded work for any input."""
 
 import contextlib
 import tracemalloc
@@ -14,7 +14,7 @@ from executor.validation.bounded import MAX_STEPS, Undecided, first_errors
 from executor.validation.report_schema import check_schema
 from executor.validation.strict_json import NotJson, parse_strict_json
 
-#: A hostile case may cost this much beyond its own data, and no more.
+#: A hostile case may use this much memory beyond its own data, and no more.
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
 
 
@@ -148,7 +148,8 @@ def deep(leaf: Any, levels: int = 50) -> Any:
 TREE = {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/t"}, {"$ref": "#/$defs/t"}]}}}
 ROWS = [{"i": index} for index in range(20_000)]
 
-#: Each: a schema that passes the gate, and a value. Many would keep the library busy for ever.
+#: Each case is a schema that passes the gate, and a value. Many of the cases would keep the
+#: library busy for ever.
 HOSTILE: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
     "catastrophic pattern": (report({"pattern": "^(a+)+$"}), lambda: "a" * 100_000 + "!"),
     "catastrophic alternatives": (report({"pattern": "^(a|a)*$"}), lambda: "a" * 100_000 + "!"),
@@ -215,7 +216,7 @@ def test_a_hostile_pair_is_decided_or_given_up_in_bounded_work(name: str) -> Non
 @pytest.mark.usefixtures("bounded_memory")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_pair_takes_bounded_memory(name: str) -> None:
-    # What is kept grows with the steps, and tracing each allocation takes its time.
+    # The memory in use grows with the steps, and tracing each allocation takes time.
     decide(name, MAX_STEPS // 8)
 
 

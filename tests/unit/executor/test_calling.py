@@ -55,7 +55,7 @@ LOST = GeminiRequestFailed("cut off", maybe_billed=True)
 LIMITED = RateLimited("429")
 DENIED = GeminiAccessDenied("403")
 
-#: What a call comes to, and after how many seconds.
+#: How a call ends, and after how many seconds.
 Played: TypeAlias = tuple[ModelAnswer | StepError, float]
 
 
@@ -116,7 +116,7 @@ def caller(model: Model, configured: ExecutorSettings | None = None) -> ModelCal
 
 
 def ask(model: Model, configured: ExecutorSettings | None = None) -> Documents:
-    """One question; the documents that it leaves, after a last write."""
+    """Ask once, write a last time, and return the documents that are left."""
     documents = Documents()
 
     async def scene() -> None:
@@ -439,7 +439,8 @@ def test_a_call_that_has_ended_says_what_it_cost() -> None:
 
     stored = virtually(ask(Model(script), settings(prices=PRICES)).stored())
 
-    # Refused: free. Lost: nobody knows. Answered: by its tokens.
+    # The refused call is free, nobody knows the cost of the lost one, and the answered one
+    # costs what its tokens cost.
     refused, lost, answered = (call.cost_usd for call in stored.history[0].calls)
     assert (refused, lost, answered) == (0, None, 0.000012)
 
@@ -451,7 +452,7 @@ def test_without_a_price_nothing_is_said_of_what_an_answer_cost() -> None:
 
 
 def tiered(*, calls: int = 5) -> ExecutorSettings:
-    """As with calls in the background, which alone may be slow; the model here is not."""
+    """Settings as for calls in the background. Only those may be slow; here no call is."""
     configured = settings(calls=calls)
     tiers = (ServiceTier.FLEX, ServiceTier.STANDARD, ServiceTier.PRIORITY)
     return replace(configured, gemini=replace(configured.gemini, service_tiers=tiers))
@@ -473,7 +474,7 @@ def test_where_a_tier_does_not_exist_the_next_one_is_asked_at_once() -> None:
     documents = ask(model, tiered())
 
     assert model.tiers == [ServiceTier.FLEX, ServiceTier.STANDARD]
-    # One after the other, and the free one is not counted.
+    # The second call follows the first at once, and the free one is not counted.
     assert model.calls[1][0] == pytest.approx(model.calls[0][0] + 1.0)
     assert asyncio.run(documents.stored()).llm_calls == 1
 

@@ -30,7 +30,7 @@ def test_the_results_come_in_the_order_asked_for() -> None:
 
 
 def test_the_first_failure_comes_as_itself_and_in_no_group() -> None:
-    """On Python 3.11.2 an exception raised within `except*` comes in one."""
+    """On Python 3.11.2 an exception that is raised within `except*` comes in a group."""
     with pytest.raises(InvalidStepInputs, match="no such object"):
         reading(read("a"), refused())
 

@@ -74,7 +74,8 @@ def test_a_call_waits_for_those_of_its_instance_and_is_made_from_what_they_leave
             await asyncio.sleep(3)
             assert not waiting.done()
             mine.charge(f"c{number}", COST)
-        # One call for a newcomer, then all there is; the call that waited takes no slice.
+        # The first slice is one call, as for any newcomer, and the second is all that is left;
+        # the call that waited takes no slice.
         assert documents.commits == 2
         await waiting
         assert documents.commits == 2

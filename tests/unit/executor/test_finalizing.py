@@ -175,7 +175,7 @@ def test_a_run_on_which_others_work_is_read_again_before_it_is_written(
 
 
 def test_steps_that_end_in_one_process_read_the_run_at_most_once() -> None:
-    """The first does not know that the others of this process are about to end, too."""
+    """The first step does not know that others in this process are about to end, too."""
 
     async def play() -> None:
         on = await scene(run_with("other"))
@@ -266,7 +266,7 @@ def test_a_database_that_cannot_be_read_back_is_not_believed_to_have_failed() ->
         with pytest.raises(FirestoreUnavailable):
             await on.finish(SUCCESS)
 
-        # It was written, and the next delivery finds it so.
+        # The outcome was written, and the next delivery finds it written.
         assert (await on.documents.stored()).state is JobState.SUCCEEDED
 
     virtually(play())
@@ -297,7 +297,7 @@ def test_a_renewal_of_ours_that_nobody_waited_for_does_not_hinder_the_ending() -
 
 
 def filled(run: Snapshot, bytes_left: int) -> dict[tuple[str, ...], Any]:
-    """What leaves so many bytes of the run's document."""
+    """The changes that fill the run's document until so many bytes are left."""
     pad = MAX_DOCUMENT_BYTES - document_size(run.ref, {**run.data, "pad": ""}) - bytes_left
     return {("pad",): "x" * pad}
 

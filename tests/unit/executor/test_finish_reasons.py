@@ -8,7 +8,8 @@ from executor.validation.answer import COMPLETE_REASONS, read_output
 from shared.domain.errors import InvalidStructuredOutput, LlmSafetyBlock
 
 REPORT = '{"summary": {"markdown": "# x"}, "details": {}}'
-#: The model broke off without a block; another finish reason of the library fails a test.
+#: For these reasons the model broke off although nothing was blocked. A test fails when the
+#: library has yet another finish reason.
 BROKEN_OFF = {
     "LANGUAGE",
     "OTHER",

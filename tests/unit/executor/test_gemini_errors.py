@@ -30,7 +30,7 @@ from shared.domain.errors import (
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CANARY = "canary 8a1f of the prompt"
-#: Raised by parts of the library that are never called, or by programming errors.
+#: These are raised by parts of the library that are never called, or by programming errors.
 NOT_OF_A_CALL = {
     "UnknownFunctionCallArgumentError",
     "UnsupportedFunctionError",
@@ -194,7 +194,7 @@ def exceptions_of(*modules: ModuleType) -> list[type[Exception]]:
 
 
 def raised(kind: type[Exception]) -> Exception:
-    """An instance, whatever its constructor wants; it says the canary if it can."""
+    """An instance, whatever its constructor wants; its text is the canary if it has one."""
     if issubclass(kind, errors.APIError):
         return kind(418, {"error": {"message": CANARY}})
     failure = kind.__new__(kind)

@@ -196,7 +196,8 @@ DEAD = NOW - 2 * MINUTE
 UNTIL = DEAD + MINUTE + WAIT
 AWAITED = booked(DEAD).await_hook(until=UNTIL)
 
-#: What a message, with the call that a hook named or none, asks for where hooks come.
+#: Each row: a job, the call that a hook named or None, and what the message then asks for in a
+#: deployment to which hooks come.
 HOOK_ROWS: dict[str, tuple[JobRecord, str | None, Decision]] = {
     "its beginner died": (booked(DEAD), None, AwaitHook(UNTIL)),
     "its beginner died too long ago": (booked(DEAD - WAIT), None, Proceed()),

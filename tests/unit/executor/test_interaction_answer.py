@@ -87,7 +87,7 @@ def test_usage_is_counted_under_the_names_of_the_other_interface() -> None:
         "candidatesTokenCount": 7,
         "thoughtsTokenCount": 2,
         "totalTokenCount": 14,
-        # It is there, and cannot be read: what the call took is not known by it.
+        # This count is there but cannot be read, so it does not tell what the call took.
         "cachedContentTokenCount": None,
     }
 

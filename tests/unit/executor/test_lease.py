@@ -85,7 +85,7 @@ def test_a_kept_lease_never_expires() -> None:
         stored = await documents.stored()
         assert stored.lease is not None
         assert stored.lease.expires_at >= START + timedelta(seconds=1_000) + LEASE - RENEW
-        # One to take it, and one for each renewal.
+        # One commit takes the lease, and one follows for each renewal.
         assert documents.commits == 1 + 1_000 // 20
 
     virtually(scene())
@@ -105,7 +105,8 @@ def test_a_renewal_that_fails_once_is_made_again_in_time() -> None:
 
         assert not keeping.done()
         keeping.cancel()
-        # The lease, at 20, 21, 22 and 23 seconds, and from there on every 20 seconds again.
+        # One commit takes the lease, four come at 20, 21, 22 and 23 seconds, and from there on
+        # one comes every 20 seconds again.
         assert documents.commits == 1 + 4 + 3
 
     virtually(scene())
@@ -122,11 +123,13 @@ def test_a_lease_that_cannot_be_renewed_is_lost_when_it_expires(trouble: str) ->
             documents.faults, documents.down_reads = ["down"] * 999, 999
         with pytest.raises(LeaseLost):
             await job.keep(RENEW)
-        # One to take it; then one that hangs, or one a second until the lease expires.
+        # One commit takes the lease; then one hangs, or one fails each second until the lease
+        # expires.
         assert documents.commits == 1 + (1 if trouble == "hangs" else 40)
         return asyncio.get_running_loop().time()
 
-    # Not before, as a successor cannot be there; and within a second.
+    # The lease is not lost before it expires, as there can be no successor yet, and it is lost
+    # within a second after that.
     assert 60 <= virtually(scene()) <= 61
 
 
@@ -166,7 +169,7 @@ def test_a_new_claim_fences_off_the_holder_of_the_former_one() -> None:
             await job.book_llm_call(CallPurpose.REPORT)
 
         assert lost.value.found == theirs
-        # Its message goes to the log, where nothing of the record belongs.
+        # The error's message goes to the log, where nothing of the record belongs.
         assert str(lost.value) == ""
 
     virtually(scene())
@@ -246,7 +249,7 @@ def test_a_renewal_of_ours_that_was_cut_off_does_not_look_like_a_thief() -> None
     async def scene() -> None:
         documents = Documents()
         job = await held(documents)
-        # Applied, with nobody there any more to take the answer.
+        # The renewal was applied, but nobody was there any more to take the answer.
         await documents.change(lambda record: record.renew(now=START, lease_for=LEASE * 2))
         await job.book_llm_call(CallPurpose.REPORT)
 

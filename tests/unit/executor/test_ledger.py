@@ -26,7 +26,7 @@ from tests.support.held_job import RUN_ID, START, Documents, VirtualClock, queue
 DAY = START.date()
 RUN_ACCOUNT = DocumentRef("llm_spend", f"run~{RUN_ID}")
 DAY_ACCOUNT = DocumentRef("llm_spend", "day~2026-01-05")
-#: What a name of a call begins with, under the first claim of the first step.
+#: The beginning of each call's name, under the first claim of the first step.
 CLAIM = "2026-01-05/20260105-090000_BTCUSD_held~llm_report_1d/c1/"
 PRICE = Price(
     valid_from=date(2026, 1, 1),
@@ -272,7 +272,7 @@ def test_half_a_second_is_time_enough_to_try() -> None:
 def test_a_call_that_is_handed_over_counts_in_full_under_the_day_s_ceiling(
     *, handed_over: bool
 ) -> None:
-    """Its instance may not see its end, and gives back what is merely held."""
+    """The instance may not see the call's end, and gives back what is merely held."""
 
     async def scene() -> None:
         documents = Documents()
@@ -418,7 +418,7 @@ def test_a_call_that_may_begin_tomorrow_is_held_for_at_the_dearer_price() -> Non
 
 
 def test_a_free_call_does_not_pay_for_the_next_one_of_its_number() -> None:
-    """An error answer cost nothing, and the call after it had the same number, and was lost."""
+    """The first call got an error answer and was free; the next had its number and was lost."""
 
     async def scene() -> None:
         documents = Documents()

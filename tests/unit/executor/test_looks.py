@@ -13,7 +13,7 @@ SECOND = timedelta(seconds=1)
 
 
 def looks(look_times: LookTimes, worked: timedelta) -> list[timedelta]:
-    """When an answer is looked for, after its call began: a sweep a minute wakes the job."""
+    """How long after its call began each look is made: a sweep each minute wakes the job."""
     found = []
     due = look_times.likely("m")
     while True:

@@ -31,20 +31,23 @@ from shared.domain.errors import InvalidStructuredOutput
 from tests.support.held_job import REQUEST, RUN, Documents, held, invocation, logger
 from tests.unit.executor.test_report_store import RECEIPT
 
-#: What the loop may do without a turn, in seconds of the whole process' CPU; some 0.1 are seen.
+#: The longest that the loop may go without a turn, in CPU seconds of the whole process. About
+#: 0.1 are seen.
 MOST_SECONDS = 0.5
 JOBS = 4
 LIMITS = Limits()
-#: As many as the total of a step's JSON allows, beside its candles and its manifest.
+#: As many previous reports as the total of a step's JSON allows, beside its candles and its
+#: manifest.
 PREVIOUS = LIMITS.max_total_json_bytes // LIMITS.max_json_bytes - 2
 SCHEMA: dict[str, Any] = {"type": "object", "required": ["summary", "details"]}
 
 
 @pytest.fixture(autouse=True)
 def _own_garbage_only() -> Iterator[None]:
-    """Have the collector leave alone what thousands of tests before this one keep alive.
+    """Keep the garbage collector from what thousands of tests before this one keep alive.
 
-    It looks through all there is while lists are made; in the function that is little.
+    While lists are made, the collector looks through all living objects; in the function these
+    are few.
     """
     gc.collect()
     gc.freeze()
@@ -55,8 +58,8 @@ def _own_garbage_only() -> Iterator[None]:
 async def longest_stretch(work: Awaitable[object]) -> float:
     """The most CPU seconds between two turns of the loop while the work is done.
 
-    Counted of the process, not of the loop's thread: a thread beside it that does not let go of
-    the interpreter holds up the loop as well.
+    The seconds are those of the process, not of the loop's thread: a thread beside it that does
+    not let go of the interpreter holds up the loop as well.
     """
     longest, over = 0.0, asyncio.Event()
 
@@ -111,7 +114,7 @@ def chunked_png(size: int) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Largest:
-    """Objects as large as they may be: reads, and nothing else, of the ObjectStore port."""
+    """Objects as large as they may be. Of the ObjectStore port, only reads are implemented."""
 
     document: bytes
     image: bytes
@@ -130,7 +133,7 @@ class Largest:
         raise AssertionError
 
     async def create(self, uri: GcsUri, data: bytes, **how: Any) -> None:
-        """Take it."""
+        """Accept the object."""
 
     async def prove_writable(self, uri: GcsUri, *, timeout_seconds: float) -> None:
         raise AssertionError

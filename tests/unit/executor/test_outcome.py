@@ -134,7 +134,7 @@ def test_failure_writes_the_error_and_no_artifact(answer: ModelAnswer | None) ->
     )
 
 
-#: A step that ended before, as a success that found its report and as a failure.
+#: A step with what two former ends left: a success that found its report, and a failure.
 ENDED_BEFORE = replace(
     RUN,
     data={

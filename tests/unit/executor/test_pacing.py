@@ -109,7 +109,8 @@ def test_slots_that_nobody_used_for_a_while_count_no_more() -> None:
         await asyncio.sleep(2.1)
         assert await admitted(process, 1) == 1
         await asyncio.sleep(11)
-        assert await admitted(process, 9) == 6  # What the bucket holds, and no spare one.
+        # These are the slots that the bucket holds; no spare slot is among them.
+        assert await admitted(process, 9) == 6
 
     virtually(scene())
 
@@ -162,7 +163,7 @@ def test_a_limit_that_is_configured_holds_before_anything_was_refused() -> None:
     async def scene() -> None:
         process = pacing(documents, limits={MODEL: CallLimit(requests=30)})
         assert await admitted(process, 5) == 1
-        assert await admitted(pacing(documents), 5) == 5  # Which knows no limit.
+        assert await admitted(pacing(documents), 5) == 5  # This process knows no limit.
 
     virtually(scene())
 

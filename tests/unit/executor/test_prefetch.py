@@ -1,4 +1,4 @@
-"""Reading before the lease is certain: what it comes to matters only under the lease."""
+"""Reading before the lease is certain: the result matters only under the lease."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from executor.settings import ExecutorSettings
 from shared.domain.errors import InvalidStepInputs
 from tests.support.held_job import Documents, held, invocation, queued, virtually
 
-#: Stands where this reader looks at nothing.
+#: Stands for the things at which this reader does not look.
 NOTHING: Any = None
 FOUND = Prefetch(
     inputs=NOTHING,
@@ -28,7 +28,7 @@ FOUND = Prefetch(
 
 @dataclass(frozen=True, kw_only=True)
 class Reader(Prefetcher):
-    """Reads for a while, and writes down what becomes of it."""
+    """Reads for a while, and writes down how the read goes."""
 
     objects: ObjectStore = NOTHING
     inputs: InputReader = NOTHING
@@ -38,7 +38,7 @@ class Reader(Prefetcher):
     said: list[str] = field(default_factory=list)
 
     async def read(self, work: Invocation) -> Prefetch:
-        """See the reader."""
+        """Read as the class says."""
         self.said.append(f"begun {work.held.record.attempt}")
         try:
             await asyncio.sleep(self.seconds)

@@ -109,7 +109,7 @@ def test_a_tier_has_its_own_prices_or_none() -> None:
         ("gemini-3.5-flash", "low", 280),
         ("gemini-3.5-flash", "medium", 560),
         ("gemini-3.5-flash", "high", 1_120),
-        # What is not pinned, or not documented, is bounded.
+        # A resolution that is not pinned, or not documented, is counted at an upper bound.
         ("gemini-3.5-flash", None, DEFAULT_IMAGE_TOKENS),
         ("gemini-2.5-flash", "low", DEFAULT_IMAGE_TOKENS),
     ],

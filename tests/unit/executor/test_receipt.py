@@ -98,5 +98,6 @@ def test_the_receipt_of_the_largest_step_fits_into_object_metadata() -> None:
     metadata = receipt(objects=[largest] * 202).object_metadata()
 
     size_bytes = sum(len(name) + len(value) for name, value in metadata.items())
-    assert size_bytes < METADATA_LIMIT_BYTES - 200  # claim and hash of the report
+    # The 200 bytes are left for the claim and the hash of the report.
+    assert size_bytes < METADATA_LIMIT_BYTES - 200
     assert all(value.isascii() for value in metadata.values())

@@ -163,7 +163,7 @@ def test_a_place_that_takes_nothing_is_tried_until_the_time_is_over_and_says_why
         assert raised.value.retryable == (error is GcsWriteFailed)
         return loop.time()
 
-    # The reserve of 60 seconds may be used up to its half.
+    # Half of the reserve of 60 seconds may be used.
     assert 480 <= virtually(play()) <= 510
     assert objects.tries > 10
 
@@ -193,7 +193,7 @@ def test_an_answer_that_the_provider_keeps_is_not_waited_with() -> None:
 
 
 class Unwilling(Objects):
-    """Takes nothing, or nothing for so many seconds."""
+    """Takes nothing until so many seconds have passed, or nothing at all."""
 
     def __init__(self, *, fault: PortFailure, until: float = math.inf) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""When a run is read again before one of its steps ends, and how long ends wait: pure."""
+"""Pure decisions: when a run is read again before a step's end, and how long ends wait."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Turns at a run, in virtual time."""
+"""Steps take turns at a run, in virtual time."""
 
 import asyncio
 

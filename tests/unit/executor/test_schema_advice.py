@@ -1,4 +1,4 @@
-"""A schema that invites an empty report is told of before money is spent."""
+"""A schema that invites an empty report is warned of before money is spent."""
 
 from typing import Any
 

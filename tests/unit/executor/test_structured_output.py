@@ -75,7 +75,7 @@ def test_what_is_wrong_has_a_kind(text: str | None, kind: str) -> None:
     assert found.message == f"kind={kind} finishReason=STOP"
 
 
-#: A schema that says nothing: what a report must be is said by the contract alone.
+#: This schema demands nothing: the contract alone says what a report must be.
 LAX: dict[str, Any] = {"properties": {"summary": {}, "details": {}}}
 
 
@@ -165,7 +165,7 @@ def test_a_check_that_cannot_be_finished_is_an_invalid_answer() -> None:
 
 
 def test_an_answer_too_large_to_tell_whether_it_is_a_report_is_an_invalid_one() -> None:
-    """The schema of the registry says little of it, and what every report must have more."""
+    """The registry's schema asks little of it; the rules for every report ask more."""
     many = json.dumps({**GOOD, "details": {"a": [1] * 700_000}})
 
     found = problem(many, {"type": "object"})

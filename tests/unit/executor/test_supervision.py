@@ -30,7 +30,7 @@ LIMITED = RateLimited("429")
 
 @dataclass(slots=True)
 class Call:
-    """A model call of this length; knows when it was cancelled."""
+    """A model call that takes so many seconds, and knows when it was cancelled."""
 
     seconds: float
     fails_with: Exception | None = None
@@ -145,7 +145,7 @@ def test_how_work_ends_is_a_value(error: Exception, outcome: Outcome | Pending) 
 
 
 class Surprise(Exception):
-    """Says what no log and no document may repeat."""
+    """An error whose text no log and no document may repeat."""
 
 
 def test_a_defect_fails_the_attempt_and_is_named_without_its_text() -> None:

@@ -73,7 +73,7 @@ def chosen(minutes_left: float, *tiers: ServiceTier, **more: Any) -> TierChoice:
         (60, (STANDARD,), STANDARD),
         (-5, (STANDARD,), STANDARD),
         (60, (FLEX, STANDARD), FLEX),
-        # Three minutes for flex, and ten for what comes after it.
+        # Flex is left three minutes, and each tier after it is left ten.
         (13.1, (FLEX, STANDARD), FLEX),
         (13, (FLEX, STANDARD), STANDARD),
         (-5, (FLEX, STANDARD), STANDARD),
@@ -82,7 +82,7 @@ def chosen(minutes_left: float, *tiers: ServiceTier, **more: Any) -> TierChoice:
         (10, (FLEX, STANDARD, PRIORITY), PRIORITY),
         (60, (DEFERRED, FLEX, STANDARD), FLEX),
         (24 * 60 + 21, (DEFERRED, FLEX, STANDARD), DEFERRED),
-        # Nothing comes after the only one.
+        # No tier comes after the only one.
         (1, (FLEX,), FLEX),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_tier_that_takes_nothing_in_time_is_passed_over() -> None:
     assert after(46) is FLEX
     assert after(47) is STANDARD
     assert chosen(60, *tiers, refused_until={FLEX: NEVER}).tier is STANDARD
-    # The last one is asked whatever it has said.
+    # The last tier is asked, whatever it has answered before.
     assert chosen(60, *tiers, refused_until=dict.fromkeys(tiers, NEVER)).tier is STANDARD
 
 
@@ -178,7 +178,7 @@ def test_time_is_left_until_the_step_is_due_or_its_patience_ends() -> None:
 
     assert policy().choice(work(), START).stop_at == six_hours - kept
     assert policy().choice(work(dueAt=rfc3339(due)), START).stop_at == due - kept
-    # A step that is run again after it was due has its patience.
+    # A step that is run again after it was due may use its patience.
     late = work(dueAt=rfc3339(START - timedelta(hours=1)))
     assert policy().choice(late, START).stop_at == six_hours - kept
 

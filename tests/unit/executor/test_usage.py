@@ -1,4 +1,4 @@
-"""Usage is read as a bill: in doubt the dearest, and never nothing for what is not known."""
+"""Usage is read as a bill: a doubt counts as the dearest, and the unknown is never free."""
 
 from typing import Any
 
@@ -40,12 +40,12 @@ def test_usage_is_read_as_the_provider_sends_it() -> None:
         ),
         ({"promptTokenCount": None, "totalTokenCount": 9200}, Tokens(unseen=9200)),
         ({"promptTokenCount": -5, "totalTokenCount": 9200}, Tokens(unseen=9200)),
-        # More than the total says: the parts count.
+        # Where the parts add up to more than the total, the parts count.
         (
             {"promptTokenCount": 9000, "candidatesTokenCount": 900, "totalTokenCount": 9200},
             Tokens(input=9000, output=900),
         ),
-        # A cache larger than the prompt is no part of it.
+        # A cache that is larger than the prompt is no part of the prompt.
         (
             {"promptTokenCount": 10, "cachedContentTokenCount": 90, "totalTokenCount": 100},
             Tokens(input=100, cached=90),

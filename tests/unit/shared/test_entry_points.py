@@ -35,7 +35,7 @@ CANARY = "canary-4711"
 
 @pytest.fixture(params=["true", ""], ids=["LOG_EXECUTION_ID", "plain"])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the platform sets, a proxy in the way, and no credentials."""
+    """The platform's variables, with a proxy in the way and without credentials."""
     for name, value in function_environ("p", "http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
     for name in ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
@@ -170,7 +170,8 @@ async def test_a_connection_that_closes_within_the_body_is_one_entry(
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        # The server sees it by itself; another request is answered after it did.
+        # The server sees by itself that the client left; another request is answered after the
+        # server saw it.
         await asyncio.sleep(0.1)
 
     [entry] = entries(capsys)

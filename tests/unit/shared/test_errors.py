@@ -49,8 +49,8 @@ def test_every_code_has_a_class() -> None:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_each_class_is_retryable_as_the_contract_says(kind: type[WorkerError]) -> None:
-    # A refused key or bucket has the code of a failed call or write, and no try can mend it;
-    # a call that was billed without an answer would be billed again.
+    # A refused key or bucket shares its code with a failed call or write, but no other try can
+    # mend it. A call that was billed without an answer would be billed again by another try.
     final = {GeminiAccessDenied, GeminiCallEnded, GcsWriteRefused}
     expected = kind.code in RETRYABLE and kind not in final
 

@@ -1,4 +1,4 @@
-"""The log and its gates: nothing that may not be logged is, and nothing breaks for it."""
+"""The log and its gates: nothing forbidden is logged, and nothing breaks because of it."""
 
 import io
 import json

@@ -28,7 +28,8 @@ def family(ancestor: type[Exception]) -> Iterator[type[Exception]]:
         yield from family(child)
 
 
-# Cloud Storage's client adds its own below this one: they are looked at by its adapter's tests.
+# Cloud Storage's client adds classes of its own below GoogleAPIError: the tests of its adapter
+# look at those.
 API_ERRORS = [
     kind
     for kind in family(exceptions.GoogleAPIError)

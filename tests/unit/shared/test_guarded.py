@@ -14,7 +14,7 @@ TRIES = Tries(limit=3, backoff=Backoff(first_seconds=1.0, longest_seconds=3.0))
 
 
 class NotApplied(Exception):
-    """What the loop ends with."""
+    """The error with which the loop ends."""
 
 
 class Longest(Random):
@@ -34,7 +34,7 @@ class Store:
     """Counts up by one with each commit that it takes; others may have counted meanwhile."""
 
     refused: int
-    #: What stands after each refusal; Done when that is as it was wanted.
+    #: What is stored after each refusal; Done when that is what was wanted.
     stands: Callable[[int], Done[str] | int] = lambda state: state + 10
     seen: list[str] = field(default_factory=list)
 

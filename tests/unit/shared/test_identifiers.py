@@ -81,7 +81,7 @@ def test_a_step_ids_length_is_measured_in_bytes() -> None:
 
 
 def test_the_longest_ids_together_still_name_a_job_record_and_fit_an_attribute() -> None:
-    """What does not fit is no id: else the claim of every step beside it were refused."""
+    """What does not fit is no id: else the claim of each step beside it would be refused."""
     start = "20260105-090000_"
     longest = f"{start}{'A' * (MAX_RUN_ID_BYTES - len(start) - 4)}_abc"
     step = "é" * (MAX_STEP_ID_BYTES // 2)

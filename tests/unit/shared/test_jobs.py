@@ -195,7 +195,7 @@ def test_waiting_for_an_answer_counts_as_no_attempt() -> None:
 
 
 def test_looks_in_vain_leave_no_trace_in_the_history() -> None:
-    """Many of them would drive the call that is waited for out of it."""
+    """Many such looks would drive the call that is waited for out of the history."""
     begun = ModelCall(number=1, purpose=CallPurpose.REPORT, started_at=NOW)
     first = leased().note_call(begun).wait_for_answer(now=NOW, not_before=NOW)
     job = first

@@ -36,7 +36,7 @@ def steady(peak: float, *, since: datetime = NOW) -> Pace:
 
 
 def granted_in(pace: Pace, seconds: int, *, begin: datetime = NOW) -> tuple[Pace, int]:
-    """All the slots that are granted in so long, looked for every two seconds."""
+    """All slots granted in so many seconds, if they are asked for every two seconds."""
     total = 0
     for second in range(0, seconds, 2):
         pace, count = pace.granted(begin + second * SECOND, 10_000)
@@ -153,7 +153,7 @@ def test_a_start_at_a_high_rate_goes_on_from_there() -> None:
 
 
 def test_calls_that_were_refused_late_show_no_limit_above_what_was_taken() -> None:
-    """Their slots were granted, they waited for instances, and the rate grew meanwhile."""
+    """Their slots were granted, but the calls waited for instances while the rate grew."""
     begun = replace(unknown(PLACE, NOW), growing_since=NOW)
     pace, granted = granted_in(begun, 120)
     at = NOW + 170 * SECOND

@@ -1,4 +1,4 @@
-"""The profile is closed: what it may hold, and how it says what it may not."""
+"""The profile is closed: what it may hold, and how it reports what it may not hold."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where spans go, and that work does not depend on it."""
+"""Where spans go, and that no work depends on their getting there."""
 
 import pytest
 
@@ -82,7 +82,8 @@ async def test_a_collector_that_is_not_there_changes_nothing_of_the_work(
     sent = parse_traceparent(message.attributes["traceparent"])
     assert message.attributes["runId"] == "r"
     assert sent is not None
-    # The event's own trace, however often it is delivered; a span of its own each time.
+    # The trace is the event's own, however often the event is delivered; each time has a span
+    # of its own.
     assert own.trace_id == sent.trace_id == known.trace_id
     assert len({own.span_id, sent.span_id, known.span_id}) == 3
 

@@ -33,7 +33,7 @@ def waits(data: dict[str, Any], step: str = "s00", *, claimed_at: datetime = NOW
 
 
 def in_order(*jobs: Waiting) -> list[Waiting]:
-    """As the queue has them."""
+    """The jobs in the order of the queue."""
     return sorted(jobs, key=lambda waiting: waiting.queue_key("id"))
 
 
@@ -95,5 +95,5 @@ def test_patience_is_used_up_from_the_claim_on(hours: float, used: float) -> Non
     waiting = waits(run(1))
 
     assert patience_used(waiting, NOW, NOW + timedelta(hours=hours)) == used
-    # A clock that is ahead wrote the claim: nothing is left to wait for.
+    # The claim was written by a clock that is ahead: no time is left to wait for.
     assert patience_used(waiting, NOW + timedelta(hours=7), NOW) == 1.0
