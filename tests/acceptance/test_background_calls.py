@@ -73,7 +73,7 @@ async def test_thinking_longer_than_many_invocations_is_one_call_and_no_failed_a
 ) -> None:
     slow = rule(FaultKind.CALL_NEVER_ENDS)
     async with kill_stage(tmp_path, BACKGROUND, slow) as stage:
-        # More often than a job may be attempted.
+        # These are more deliveries than a job may have attempts.
         for _ in range(6):
             assert await stage.deliver_when_wanted() == ACKNOWLEDGED
             record = await stage.record()
@@ -166,7 +166,7 @@ async def test_a_forgotten_call_is_an_unknown_outcome_where_one_call_is_the_most
 async def test_a_call_that_outlived_its_step_is_deleted_by_the_next_delivery(
     tmp_path: Path,
 ) -> None:
-    """So it is when the process dies between finalizing and deleting."""
+    """This is what happens when the process dies between finalizing and deleting."""
     async with kill_stage(tmp_path, BACKGROUND) as stage:
         process = stage.process()
         assert process.background is not None
@@ -184,7 +184,7 @@ async def test_a_call_that_outlived_its_step_is_deleted_by_the_next_delivery(
 
 @dataclass(slots=True, kw_only=True)
 class Forgetful:
-    """A BackgroundModel that deletes nothing."""
+    """A BackgroundModel that never deletes a call."""
 
     inner: BackgroundModel
 
@@ -244,7 +244,7 @@ async def test_the_former_answer_is_deleted_when_a_repair_takes_its_place(
     tmp_path: Path,
 ) -> None:
     async with kill_stage(tmp_path, BACKGROUND, rule(FaultKind.WRONG_SCHEMA)) as stage:
-        # It is begun, found wrong and begun again, and found right.
+        # The call is begun and its answer is wrong; it is begun again and its answer is right.
         for _ in range(3):
             assert await stage.deliver_when_wanted() == ACKNOWLEDGED
 
@@ -268,7 +268,7 @@ async def test_a_repair_whose_caller_died_is_fetched_too(tmp_path: Path) -> None
 
 @dataclass(slots=True, kw_only=True)
 class Watched:
-    """A BackgroundModel that says where it is, and takes its time there."""
+    """A BackgroundModel that tells where it is, and takes its time there."""
 
     inner: BackgroundModel
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -343,7 +343,7 @@ async def test_an_answer_that_could_not_be_stored_is_fetched_again(
 
 @dataclass(slots=True, kw_only=True)
 class Unwritable:
-    """An ObjectStore that takes nothing."""
+    """An ObjectStore that refuses every write."""
 
     inner: ObjectStore
 
@@ -444,7 +444,7 @@ async def test_a_hook_has_the_answer_fetched_before_its_time(tmp_path: Path) -> 
         assert await stage.push(hook) == ACKNOWLEDGED
         await succeeded_with(stage, calls=1)
 
-        # It comes at least once.
+        # A hook may come more than once.
         assert await stage.push(hook) == ACKNOWLEDGED
         await succeeded_with(stage, calls=1)
 
@@ -523,7 +523,7 @@ async def test_a_hook_that_another_delivery_overtakes_comes_again(tmp_path: Path
         hook, (process, model) = hooked(stage.pushes[0], call_id), watched(stage)
         checking = asyncio.create_task(stage.push(hook, process))
         await model.described.wait()
-        # It waits for the hook that is being checked.
+        # This delivery waits for the hook that is being checked.
         assert await stage.deliver() == ACKNOWLEDGED
 
         assert await checking == AGAIN

@@ -1,4 +1,4 @@
-"""Bad input of every kind: its documented outcome, and a message that says what to mend."""
+"""Each kind of bad input has its documented outcome, and a message that says what to mend."""
 
 import json
 from pathlib import Path
@@ -236,7 +236,7 @@ async def test_a_broken_registry_document_fails_the_step_and_is_named(
     if "sha256" in changes:
         assert f"llm_schemas/{SCHEMA}" in step["error"]["message"]
     if ref.collection == "llm_schemas":
-        # What an author can do about it, whatever wrote the document.
+        # The message says what an author can do about it, whatever wrote the document.
         advice = advice_for(code)
         assert advice is not None
         assert "`worker-llm schemas publish`" in advice.remedy
@@ -345,7 +345,7 @@ async def test_an_artifact_may_have_the_limits_size_and_not_one_byte_more(
     await publish_registry(bench.documents)
     wanted = "json" if kind == "JSON" else "png"
     [item] = [o for o in objects if source in o.name and o.name.endswith(wanted)][:1]
-    # Neither spaces behind JSON nor bytes behind a PNG's end change what it says.
+    # Neither spaces after JSON nor bytes after a PNG's end change what it says.
     data = item.data.ljust(limit + over, b" ")
     bench.worker.objects.write(item.bucket, item.name, data, content_type=item.content_type)
 

@@ -1,4 +1,4 @@
-"""`worker-llm bootstrap` against a gcloud that remembers."""
+"""`worker-llm bootstrap` against a fake gcloud that remembers what it was told."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _SECONDS = 120
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the fake on the PATH remembers."""
+    """The file in which the fake gcloud on the PATH remembers."""
     program = tmp_path / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {_FAKE} "$@"\n')
@@ -33,13 +33,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def remembered(state: Path) -> Mapping[str, Any]:
-    """What stands in the project, without how it came to be."""
+    """What exists in the project, without how it came to be."""
     known = json.loads(state.read_text())
     return {name: known[name] for name in known if name not in {"log", "changes", "blind"}}
 
 
 class VirtualSleep:
-    """Takes no time, and adds it up."""
+    """A sleep that takes no time, and adds up how long it would have taken."""
 
     def __init__(self) -> None:
         self.slept = 0.0
@@ -67,7 +67,7 @@ async def test_a_second_run_changes_nothing(
 async def test_what_was_just_made_is_waited_for(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A grant that names a new account is refused at first, as Google Cloud does."""
+    """As in Google Cloud, a grant that names a new account is refused at first."""
     monkeypatch.setenv("FAKE_GCLOUD_BLIND", "3")
     sleep = VirtualSleep()
 

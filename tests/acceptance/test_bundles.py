@@ -90,7 +90,7 @@ def test_the_dispatchers_bundle_runs_both_its_functions(
     log = (bundle.bundle.parent / "dispatch.log").read_text()
     assert '"event":"cloud_event_ignored"' in log
     assert unavailable.status_code == 503
-    # Of due jobs, of running runs and of waiting jobs, each part once.
+    # Due jobs, running runs and waiting jobs are asked for, each part once.
     assert unavailable.json()["failed"] == {"StoreUnavailable": 3}
 
 

@@ -1,4 +1,4 @@
-"""No secret and no text of prompt, context or model shows where it does not belong.
+"""No secret, and no text of prompt, context or model, appears where it does not belong.
 
 Canaries are planted in all four, every row of the fault table and the plain success are run,
 and everything that is left behind is searched. The stand-in's errors quote key and request.
@@ -60,7 +60,7 @@ async def run(row: Row, folder: Path) -> Ended:
 
 
 def left_behind(ended: Ended) -> Iterator[tuple[str, str]]:
-    """Everything that outlives the work, and its name; the report's own output left out."""
+    """Everything that outlives the work, by name, except the report's own output."""
     yield "the log", ended.log
     for ref, fields in ended.written:
         yield f"document {ref}", json.dumps(fields, default=str, ensure_ascii=False)
@@ -92,7 +92,7 @@ async def test_a_canary_shows_nowhere_but_in_a_report_s_output(
     assert found_in(ended, caplog, capfd) == []
 
 
-#: One row for each way to go wrong; the same faults for other reasons leave nothing else.
+#: One row for each way to fail; the same faults for other reasons leave nothing different.
 IN_BACKGROUND = {
     tuple(rule.kind for rule in row.rules): row
     for row in [SUCCESS, *ROWS.values()]
@@ -118,7 +118,7 @@ async def test_a_canary_shows_nowhere_with_calls_in_the_background(
 def found_in(
     ended: Ended, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> list[tuple[str, str]]:
-    """Where a canary shows, and which."""
+    """Where a canary appears, and which one."""
     printed = capfd.readouterr()
     return [
         (place, secret)

@@ -1,4 +1,4 @@
-"""What the model may be shown, through the whole of both stages: at each limit and beyond."""
+"""What the model may be shown, through both stages in full: at each limit and beyond it."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a step costs, and that it does not cost more than it may, through both stages."""
+"""What a step costs, through both stages, and that it costs no more than it may."""
 
 import json
 from datetime import UTC, datetime
@@ -75,7 +75,7 @@ async def test_a_call_that_may_pass_the_ceiling_is_not_made(
     assert error["code"] == "COST_CEILING_EXCEEDED"
     assert error["details"]["ceilingUsd"] == 0.05
     assert error["details"]["scope"] in variable.lower()
-    # 8,192 tokens of output alone come to 0.08 USD.
+    # Alone the 8,192 tokens of output may come to 0.08 USD.
     assert error["details"]["neededUsd"] > 0.08
 
 
@@ -105,7 +105,7 @@ async def test_a_call_whose_bill_is_not_known_counts_in_full(tmp_path: Path) -> 
     assert taken["callsWithoutUsage"] == 1
     assert account["reservedMicroUsd"] == {}
     assert "costUsd" not in taken
-    # The lost call's worst case; the bill of the one that answered comes on top.
+    # This is the lost call's worst case; the bill of the call that answered is added to it.
     assert account["spentMicroUsd"] > 81_920
 
 
@@ -169,7 +169,7 @@ async def test_a_background_call_is_charged_like_any_other(tmp_path: Path) -> No
 
 
 async def test_under_a_days_ceiling_a_background_call_counts_in_full(tmp_path: Path) -> None:
-    """Only the process that took a slice of the day can settle it, and nobody waits there."""
+    """Only the process that took a slice of the day can settle it, and none waits there."""
     environ = {"MODEL_PRICES": PRICES, "MAX_DAY_COST_USD": "5", "GEMINI_API": "interactions"}
     async with kill_stage(tmp_path, environ) as stage:
         await stage.deliver_until_closed()
@@ -178,7 +178,7 @@ async def test_under_a_days_ceiling_a_background_call_counts_in_full(tmp_path: P
 
     assert step["status"] == "SUCCEEDED", step
     assert account["slices"] == {}
-    # 8,192 tokens of output alone may come to 0.08 USD.
+    # Alone the 8,192 tokens of output may come to 0.08 USD.
     assert account["spentMicroUsd"] > 81_920
 
 
@@ -195,7 +195,7 @@ async def test_a_call_costs_what_the_model_costs_that_served_it(tmp_path: Path) 
         step = await report.execute()
         account = await report.document(RUN_ACCOUNT)
 
-    # 1,000 of the prompt, and 500 that may all be output.
+    # The prompt has 1,000 of the tokens, and the other 500 may all be output.
     assert step["outputs"]["execution"]["accounting"]["costUsd"] == 0.06
     assert account["spentMicroUsd"] == 60_000
     [told] = report.events("llm_served_otherwise")
@@ -214,5 +214,5 @@ async def test_a_cost_that_is_not_known_is_not_stated(usage: Any, tmp_path: Path
 
     assert step["status"] == "SUCCEEDED"
     assert "costUsd" not in step["outputs"]["execution"]["accounting"]
-    # All that was held for it.
+    # This is all that was reserved for the call.
     assert account["spentMicroUsd"] > 81_920

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.emulators, pytest.mark.timeout(600)]
 BUCKET, STEP_ID = "local-artifacts", StepId("llm_report_1d")
 JOBS = 8
 PATIENCE_SECONDS = 400
-#: The fewest that Pub/Sub allows.
+#: The fewest attempts that Pub/Sub allows.
 DELIVERY_ATTEMPTS = 5
 BROKEN = """
 import functions_framework.aio
@@ -53,18 +53,18 @@ async def execute(request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A running environment, the folder that the command line finds it by, and its model."""
+    """A running environment, the folder by which the command line finds it, and its model."""
 
     environment: LocalEnvironment
     data_dir: Path
     gemini: Starlette
 
     async def steps(self) -> Sequence[StepResult]:
-        """How all steps stand."""
+        """The statuses of all steps."""
         return await step_results(self.environment, scenario().expectations)
 
     async def replayed(self) -> int:
-        """How many job records remember a replay."""
+        """How many job records mention a replay."""
         refs = [job_ref(RunId(want.run_id), STEP_ID) for want in scenario().expectations]
         jobs = await self.environment.documents.read(refs, timeout_seconds=10)
         return sum("operatorActs" in job.data for job in jobs if job)
@@ -117,7 +117,7 @@ def scenario() -> Scenario:
 
 @asynccontextmanager
 async def broken_environment(tmp_path: Path) -> AsyncIterator[Site]:
-    """An environment whose executor fails at every push, and gives up soon."""
+    """An environment whose executor fails at every push, and which gives up a message soon."""
     found = find_emulators(os.environ, Path.home())
     if isinstance(found, Missing) and not os.environ.get("CI"):
         pytest.skip("; ".join(found.reasons))
@@ -133,7 +133,7 @@ async def broken_environment(tmp_path: Path) -> AsyncIterator[Site]:
             say=print,
             gemini_url=gemini_url,
             sources=sources,
-            # The sweep would bring the jobs back too: here the replay alone does.
+            # The sweep would bring the jobs back too; here only the replay may do so.
             tuning=EnvironmentOverrides(sweep_every_seconds=86_400),
         ) as environment,
     ):
@@ -158,7 +158,7 @@ async def give_up_soon(environment: LocalEnvironment) -> None:
 
 
 async def until_half_is_replayed(site: Site) -> None:
-    """Return while the tool, which replays one job a second, is in the middle of its work."""
+    """Return when the tool, which replays one job a second, is in the middle of its work."""
     while await site.replayed() < JOBS // 2:  # noqa: ASYNC110 -- another process does it
         await asyncio.sleep(0.05)
 
@@ -186,7 +186,8 @@ async def test_a_broken_bundle_s_dead_letters_are_replayed_although_the_tool_is_
         tool.send_signal(signal.SIGKILL)
         await tool.communicate()
         half = await site.replayed()
-        # What it held comes back after a while; each replay does what is left.
+        # The letters that the killed replay held come back after a while; each replay does what
+        # is left.
         while not all(step.ended for step in await site.steps()):
             await site.output("replay", "--yes")
         await site.output("replay", "--yes")

@@ -28,7 +28,7 @@ def demo(data_dir: Path, *options: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 def test_the_demo_ends_well_and_does_so_again_in_the_same_folder(tmp_path: Path) -> None:
-    """The reports of an earlier demo stand elsewhere: they are no conflict for the next."""
+    """The reports of an earlier demo lie elsewhere, so the next has no conflict with them."""
     for _ in range(2):
         result = demo(tmp_path, "--embedded")
 

@@ -1,4 +1,4 @@
-"""The doctor on the running local environment: clean, then a finding for each planted fault."""
+"""The doctor on the running local environment: clean, then one finding per planted fault."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ class Patient:
         return answer.json()
 
     def publish(self, **urls: str) -> None:
-        """Say that parts are elsewhere than they are."""
+        """Say that parts of the environment are at other addresses than they are."""
         state: EnvironmentState = replace(self.state, urls={**self.state.urls, **urls})
         publish_state(self.data_dir, state)
 
@@ -82,7 +82,7 @@ async def test_the_doctor_finds_nothing_in_health_and_each_planted_fault(
         await queue_faults(patient)
         await part_faults(patient)
         await step_faults(patient)
-        # In a thread, as this process serves parts of the environment.
+        # This runs in a thread, as this process serves parts of the environment.
         await asyncio.to_thread(assert_the_command_says_so, tmp_path)
 
 
@@ -141,7 +141,7 @@ async def part_faults(patient: Patient) -> None:
 
 
 async def step_faults(patient: Patient) -> None:
-    """A step that waits for another one is not begun: what it refers to can still be mended."""
+    """Plant a step that waits for another one: what it refers to can still be mended."""
     run, objects = single_report_run(bucket=BUCKET, run_id="20260105-090000_EURUSD_doc001")
     step = run["steps"]["llm_report_1d"]
     step["status"] = "PENDING"
@@ -180,7 +180,7 @@ def assert_the_command_says_so(data_dir: Path) -> None:
     )
     levels = [finding["level"] for finding in json.loads(done.stdout)["findings"]]
 
-    # The hash that was planted, and that the sample's schema invites an empty report.
+    # Found are the planted hash, and that the sample's schema invites an empty report.
     assert sorted(levels) == ["problem", *["warning"] * 3]
     assert done.returncode == 1
     assert "1 problems, 3 warnings" in done.stderr

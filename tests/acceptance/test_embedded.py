@@ -1,4 +1,4 @@
-"""The embedded adapters, joined by the real dispatcher; the executor is a scripted endpoint."""
+"""The embedded adapters with the real dispatcher; the executor is a scripted endpoint."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ TIMEOUT = 5.0
 
 
 class Executor:
-    """Answers each push with the next status, the last one again and again."""
+    """Answers each push with the next status, and repeats the last one."""
 
     def __init__(self, statuses: Sequence[int]) -> None:
         self.statuses = list(statuses)
@@ -35,7 +35,7 @@ class Executor:
         self.pushed = asyncio.Event()
 
     async def answer(self, body: bytes) -> int:
-        """Take a push a little longer than no time."""
+        """Take a push, for a little more than no time."""
         self.now += 1
         self.most_at_once = max(self.most_at_once, self.now)
         self.bodies.append(json.loads(body))
@@ -90,7 +90,7 @@ async def test_a_ready_step_is_claimed_and_pushed_by_its_document_event_alone(
     [body] = executor.bodies
     message = decode_job_message(base64.b64decode(body["message"]["data"]))
     assert (message.run_id, message.step_id) == (RUN.document_id, "1d:report-0")
-    # One commit claims; the event of that very commit costs nothing.
+    # One commit claims; the event of this commit costs nothing.
     assert environment.worker_documents.calls == 1
 
 
@@ -170,7 +170,7 @@ async def test_a_step_whose_event_is_lost_is_claimed_by_the_sweep(tmp_path: Path
                 await executor.pushed.wait()
 
     assert len(executor.bodies) == 1
-    # What the sweep reads is its own cost, not that of a step.
+    # What the sweep reads is a cost of its own, and not of a step.
     assert environment.worker_documents.calls == 0
 
 

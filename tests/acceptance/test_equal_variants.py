@@ -1,4 +1,4 @@
-"""A against A: 200 evaluations of 200 cases on the stand-in's answers, and few findings."""
+"""A against A: 200 evaluations of 200 cases on the stand-in's answers make few findings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ SCHEMA = {
         "details": {"type": "object", "properties": {"confidence": {"type": "number"}}},
     },
 }
-#: Far from perfect: where nothing ever fails, nothing can be found by mistake.
+#: These shares are far from perfect: where nothing ever fails, nothing is found by mistake.
 INVALID, OUTSIDE = 0.06, 0.04
 
 
 def answer(case: int, draw: int) -> Mapping[str, float]:
-    """What is measured of one draw of the one variant."""
+    """The measures of one draw; both variants are the same."""
     body = {
         "contents": [{"role": "user", "parts": [{"text": f"case {case}, draw {draw}"}]}],
         "generationConfig": {"responseJsonSchema": SCHEMA},
@@ -44,7 +44,7 @@ def answer(case: int, draw: int) -> Mapping[str, float]:
         repaired=not valid,
         calls=1 if valid else 2,
         tokens_in=4_000,
-        # Long answers are long for both variants: pairs share their case's length.
+        # Long answers are long for both variants: a pair shares the length of its case.
         tokens_out=800 + 10 * (case % 40) + round(confidence),
         cost_usd=None,
         latency_ms=900 + (case * 37 + draw * 101) % 400,
@@ -69,7 +69,7 @@ def test_equal_variants_are_told_apart_no_more_often_than_the_stated_error_rate(
         found += any(each.finding in {Judgement.BETTER, Judgement.WORSE} for each in compared)
         failed += bool(conditions_met([condition], compared))
 
-    # At most 5 % each; 10 are expected, and 23 or more come once in 10,000 times.
+    # Each may be 5 % at most: 10 are expected, and 23 or more come once in 10,000 times.
     assert found <= 22
     assert failed <= 22
     # The test itself can fail: some findings do come, as they must.

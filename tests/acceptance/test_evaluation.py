@@ -1,4 +1,4 @@
-"""Evaluations: planted losses are found, nothing is paid twice, and nothing else is written."""
+"""Evaluations: planted losses are found, nothing is paid twice, nothing else is written."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ from tests.support.evaluated import (
     sample_folder,
 )
 
-#: With the seeds below, 9 and 10 of them are hit by a share of 5 %.
+#: With the seeds below, a share of 5 % hits 9 and 10 of them.
 CASES = 200
 
 
@@ -138,18 +138,18 @@ async def test_after_kill_9_an_evaluation_goes_on_and_no_call_is_paid_twice(
 
     assert answered < 2 * CASES
     assert set(cells.times.values()) == {1}
-    # At most the calls that were under way lost their answers, and each is named.
+    # At most the calls that were under way lost their answers, and each of these is named.
     lost = unanswered_in(summary)
     assert lost <= 4
-    # No cell was passed over: what was never asked for was booked when its process died, and
-    # may be among the lost ones alone.
+    # No cell was passed over. A call may have been booked and never made when its process died:
+    # such a cell can only be among the lost ones.
     assert 2 * CASES - len(cells.times) <= lost
     assert summary["cases"] == CASES
     assert second.returncode == 0
 
 
 def unanswered_in(summary: Mapping[str, Any]) -> int:
-    """How many cells the results name as having no answer."""
+    """How many cells have no answer, according to the results."""
     results = json.loads(Path(summary["results"]).read_text())
     return sum(map(len, results["unanswered"].values()))
 
@@ -220,7 +220,7 @@ async def test_the_ceiling_ends_it_and_a_higher_one_goes_on(
             ("MODEL_PRICES", PRICES),
         ):
             monkeypatch.setenv(name, text)
-        # A call is reserved at some five cents, and costs half a cent.
+        # About five cents are reserved for a call, and it costs half a cent.
         first = await evaluated(
             evaluation_of_samples(folder, tmp_path / "out", max_cost="0.06")
         )

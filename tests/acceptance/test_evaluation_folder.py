@@ -1,4 +1,4 @@
-"""The folder of an evaluation: tried before anything is paid, and full in the middle."""
+"""The folder of an evaluation: it is tried before anything is paid, and it may get full."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.support.command_line import Asked, said, started
 from tests.support.evaluated import evaluation_of_samples, sample_folder
 
 CASES = 12
-#: The journal has some six kilobytes for each cell.
+#: The journal takes about six kilobytes for each cell.
 MOST_FILE_BYTES = 100_000
 
 
@@ -23,7 +23,7 @@ async def test_a_folder_that_cannot_be_written_is_found_before_anything_is_asked
     tmp_path: Path, place: str
 ) -> None:
     folder, out = sample_folder(tmp_path, 1), tmp_path / "evaluation"
-    # A file in the place of a folder, or a folder in the place of a file.
+    # A file stands in the place of a folder, or a folder in the place of a file.
     if place.endswith("/x"):
         (out / place).mkdir(parents=True)
     else:
@@ -62,12 +62,12 @@ async def test_a_disk_that_is_full_in_the_middle_ends_it_and_what_was_answered_i
 
     assert full.returncode == 1
     assert not output
-    # The message names the file, and no traceback comes.
+    # The message names the file, and there is no traceback.
     assert errors.decode().strip().endswith(f"{out / 'journal.jsonl'}: File too large")
     assert "Traceback" not in errors.decode()
     # Nothing was asked that could not be booked, and nothing is asked twice.
     assert 4 < before < 2 * CASES
     assert set(asked.times.values()) == {1}
-    # The answers of the calls that were under way could not be kept, and are named.
+    # The answers of the calls that were under way could not be kept; these calls are named.
     assert summary["unanswered"] <= 4
     assert len(asked.times) + summary["unanswered"] >= 2 * CASES

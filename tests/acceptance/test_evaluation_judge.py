@@ -1,4 +1,4 @@
-"""A judge of reports: both orders, within the ceiling, asked once, and told where it leans."""
+"""A judge of reports: asked in both orders, once, within the ceiling; its bias is told."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tests.support.evaluated import PHRASE, evaluated, evaluation_of_samples, sa
 
 JUDGE, MODEL = "gemma-4-judge", "gemini-3.5-flash"
 CASES = 40
-#: Half of the candidate's reports have a price that is off the candles.
+#: Half of the candidate's reports have a price that does not fit the candles.
 WORSE = {"contains": PHRASE, "outside_share": 0.5}
 CANDIDATE = "llm_prompt_1d_report_v1_1"
 
@@ -129,7 +129,7 @@ async def test_a_judge_that_the_provider_does_not_have_is_told(tmp_path: Path) -
 async def asked_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ceiling: str
 ) -> tuple[Sequence[str], bool]:
-    """What the judge was asked under this ceiling, and whether money was the end of it."""
+    """What the judge was asked under this ceiling, and whether it stopped for lack of money."""
     folder = tmp_path / "samples"
     if not folder.exists():
         sample_folder(tmp_path, 3)

@@ -1,4 +1,4 @@
-"""Past steps of a running environment: evaluated, and a prompt on trial watched there."""
+"""Past steps of a running environment: evaluated, and a prompt on trial is watched there."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from infra.local.serving.asgi import serve
 from shared.domain.documents import DocumentRef
 from tests.support.evaluated import CANDIDATE, PHRASE
 
-#: The fewest that the sequential test can decide on, and two more.
+#: The fewest steps on which the sequential test can decide, and two more.
 RUNS = 20
 STEP_ID = "llm_report_1d"
 CONTROL, CANARY = "llm_prompt_1d_report_v1_0", "llm_prompt_1d_report_v1_1"
@@ -91,7 +91,7 @@ async def stored(environment: LocalEnvironment) -> Mapping[str, Document]:
 
 @asynccontextmanager
 async def ended_site(data_dir: Path) -> AsyncIterator[Site]:
-    """The candidate's answers all break the schema, repaired or not."""
+    """An ended environment; the candidate's answers break the schema, even when repaired."""
     found = find_emulators(os.environ, Path.home())
     if isinstance(found, Missing) and not os.environ.get("CI"):
         pytest.skip("; ".join(found.reasons))

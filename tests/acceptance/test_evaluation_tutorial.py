@@ -1,4 +1,4 @@
-"""A prompt author's walk through the tutorial: its commands, as they are written there."""
+"""A prompt author follows the tutorial: its commands run as they are written there."""
 
 import os
 import re
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A command, and the lines that the tutorial shows below it; … stands for anything."""
+    """A command, and the lines that the tutorial shows below it; … stands for any text."""
 
     line: str
     output: tuple[str, ...]
@@ -44,7 +44,7 @@ def environ() -> dict[str, str]:
         if not name.startswith(("GEMINI_", "GCP_", "GOOGLE_", "MODEL_PRICES"))
     }
     programs = Path(sys.executable).parent
-    # A proxy at a closed port: whatever left the machine would fail.
+    # The proxy is a closed port: whatever tried to leave the machine would fail.
     offline = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     return {**kept, **offline, "PATH": f"{programs}:{kept['PATH']}"}
 

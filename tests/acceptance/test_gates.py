@@ -145,7 +145,7 @@ async def test_a_keyword_that_gemini_ignores_is_reported_before_the_call(
 async def test_a_hostile_pattern_in_the_registry_does_not_hold_the_executor(
     tmp_path: Path,
 ) -> None:
-    """Python's own engine would be busy with this answer until long after the universe."""
+    """Python's own engine would be busy with this answer until long after the universe ends."""
     async with one_report(tmp_path) as report:
         summary = report.schemas[SCHEMA_ID]["jsonSchema"]["properties"]["summary"]
         summary["properties"]["markdown"]["pattern"] = "^(a+)+$"

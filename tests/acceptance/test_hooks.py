@@ -1,4 +1,4 @@
-"""Hooks by the real processes: the provider's webhook ends a step that nobody waits for."""
+"""Hooks with the real processes: the provider's webhook ends a step that nobody waits for."""
 
 import json
 from collections import Counter
@@ -14,10 +14,10 @@ from tests.chaos.site import ChaosSite, chaos_site, run_ids
 
 pytestmark = pytest.mark.emulators
 
-#: A sweep would wake the job as well: none comes while a test runs.
+#: The sweep would wake the job as well, so no sweep comes while a test runs.
 NEVER_SECONDS = 3_600.0
 PATIENCE_SECONDS = 90.0
-#: How each step's hook comes.
+#: The way in which each step's hook comes.
 HOOKS = {
     "sound": FaultKind.NONE,
     "doubled": FaultKind.HOOK_DOUBLED,
@@ -54,7 +54,7 @@ async def test_a_step_ends_by_its_hook_in_two_invocations_without_any_sweep(
     assert {each.job.state for each in ended} == {JobState.SUCCEEDED}
     assert answered == len(HOOKS)
     assert leases == dict.fromkeys(run_ids(len(HOOKS)), 2)
-    # A hook that comes twice may find its first copy's work done, or in the middle of it.
+    # A hook that comes twice may find the work of its first copy done, or in progress.
     assert hooks["hook_received"] in {len(HOOKS), len(HOOKS) + 1}
     assert hooks["hook_rejected"] == 0
     assert reads == 0

@@ -1,4 +1,4 @@
-"""Every command prints the JSON that the reference states: all of them, in one environment."""
+"""Every command prints the JSON that the reference states: all commands, in one environment."""
 
 import asyncio
 import json
@@ -39,8 +39,9 @@ NEW = "20260107-090000_ETHUSD_new"
 STEP = "llm_report_1d"
 REPORT = f"gs://local-artifacts/{DEMO}/1d/{STEP}.json"
 PATIENCE_SECONDS = 300
-#: Each command with its arguments, in an order in which each finds what it needs; FILES is a
-#: folder of documents, LETTER a dead letter's id. Those that run until a signal come apart.
+#: Each command with its arguments, in an order in which each command finds what it needs. FILES
+#: is a folder of documents, and LETTER is a dead letter's id. Commands that run until a signal
+#: are listed apart.
 ARGUMENTS: Mapping[str, Sequence[str]] = {
     "doctor": (),
     "runs watch": (DEMO,),
@@ -86,7 +87,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     ),
     "demo": ("--embedded", "--data-dir", "FILES/demo"),
 }
-#: Standard output is the protocol's, or the lines that are run.
+#: Commands whose standard output is the protocol's, or the lines that are run.
 SPEAKS_ITS_OWN = {"mcp", "bootstrap"}
 SERVERS: Mapping[str, Sequence[str]] = {"up": ("--demo", "--emulators"), "console": ()}
 
@@ -107,7 +108,7 @@ class Environment:
     files: Path
 
     def argv(self, name: str, arguments: Sequence[str]) -> list[str]:
-        """The command's line, in this environment if it wants one."""
+        """The command line, in this environment if the command takes one."""
         wants = {option.name for option in dict(commands_of(get_command(app)))[name].params}
         where = ["--local", "--data-dir", str(self.data_dir)] if "project" in wants else []
         given = [argument.replace("FILES", str(self.files)) for argument in arguments]

@@ -1,4 +1,4 @@
-"""Functions killed by real signals at every point of their path: each step still ends well."""
+"""Functions are killed by real signals at every point of their path: each step ends well."""
 
 import asyncio
 import signal
@@ -15,11 +15,11 @@ from tests.chaos.site import ChaosSite, Ended, chaos_site, run_ids
 pytestmark = [pytest.mark.emulators, pytest.mark.timeout(900)]
 
 PATIENCE_SECONDS = 120.0
-#: Long enough that no renewal comes between the calls that are counted here.
+#: This is long enough that no renewal comes between the calls that are counted here.
 SETTINGS = {"LEASE_SECONDS": "5", "LEASE_RENEW_SECONDS": "2.5"}
 
-#: Where a function is killed with SIGKILL -> how many model calls its step takes in all. Only
-#: a report that was paid for and not stored yet is paid for again.
+#: The place where a function is killed with SIGKILL -> how many model calls its step takes in
+#: all. Only a report that was paid for and not stored yet is paid for again.
 KILLS = {
     "dispatcher Commit 1: request": 1,
     "dispatcher Commit 1: answer": 1,
@@ -44,7 +44,7 @@ class Trap:
 
     point: str = ""
     spring: Callable[[], None] = field(default=lambda: None)
-    #: Calls since it was set.
+    #: How many calls there were since the trap was set.
     seen: Counter[str] = field(default_factory=Counter)
 
     def set(self, point: str, spring: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ class Trap:
         self.seen.clear()
 
     async def reached(self, point: str) -> bool:
-        """Whether it sprang at this point."""
+        """Note that a function came to this point; return whether the trap sprang there."""
         if point != self.point:
             return False
         self.point = ""
@@ -62,7 +62,7 @@ class Trap:
         return True
 
     def around(self, name: str, *, path: str, drops: bool) -> Callable[[ASGIApp], ASGIApp]:
-        """A wrapper that tells of requests with this in their path, and of their answers.
+        """A wrapper that notes requests with this in their path, and the answers to them.
 
         With `drops`, the server does not get the request at which the trap sprang.
         """
@@ -84,7 +84,7 @@ class Trap:
         return wrap
 
     def watch(self, site: ChaosSite) -> None:
-        """Tell of the functions' Firestore calls too."""
+        """Note the functions' Firestore calls too."""
         for function, proxy in site.instruments.firestore.items():
             proxy.on_request = self._teller(function, counts=True)
             proxy.on_answer = self._teller(function, counts=False)
@@ -101,7 +101,7 @@ class Trap:
 async def ended_after(
     site: ChaosSite, trap: Trap, run_id: str, point: str, number: signal.Signals
 ) -> tuple[Ended, int]:
-    """The step once it has ended, with the model calls that it took."""
+    """The step after it has ended, and how many model calls it took."""
     await site.all_answer()
     before = site.model_calls
     function = "dispatcher" if point.startswith("dispatcher") else "executor"
@@ -119,7 +119,8 @@ async def test_a_function_killed_anywhere_on_its_path_loses_and_doubles_nothing(
     async with chaos_site(
         tmp_path,
         settings=SETTINGS,
-        # Later than any event: the sweep would claim for a dispatcher that is slow to wake.
+        # The sweep comes later than any event: it would claim for a dispatcher that is slow to
+        # wake.
         sweep_every_seconds=5.0,
         gemini_wrapper=trap.around("model", path=":generateContent", drops=False),
         storage_wrapper=trap.around("upload", path="/upload/", drops=True),

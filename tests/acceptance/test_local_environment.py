@@ -81,7 +81,7 @@ async def running(tmp_path: Path, sources: Path) -> AsyncIterator[LocalEnvironme
 
 
 async def pushed(log: Path) -> dict[str, Any]:
-    """What the stub was sent, once it was."""
+    """The messages that the stub was sent, once there are any."""
     for _ in range(200):
         if seen := _sent(log):
             return seen

@@ -1,4 +1,4 @@
-"""What no event tells of: the sweep of the local environment finds it, with real processes."""
+"""The sweep of the local environment finds what no event tells of, with real processes."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 90
 
 
 def large_scenario() -> Scenario:
-    """A run of a size that Firestore stores and Eventarc does not deliver."""
+    """A run that Firestore stores, but that is too large for Eventarc to deliver."""
     run, objects = single_report_run(bucket=BUCKET, run_id=RUN_ID)
     return Scenario(
         prompts=prompt_documents(),
@@ -73,7 +73,8 @@ async def test_a_run_above_the_event_size_limit_is_claimed_by_the_sweep(
     assert sum(app.state.calls.received.values()) == 1
     assert job is not None
     assert job.data["eventId"].startswith("sweep-")
-    # Neither the run's creation nor the worker's own writes could be told to the dispatcher.
+    # Neither the run's creation nor the worker's own writes could reach the dispatcher as
+    # events.
     assert (counters.delivered, counters.dropped["too_large"]) == (0, 3)
     assert run is not None
     assert len(run.data["notes"]) > EVENT_LIMIT_BYTES

@@ -45,7 +45,7 @@ def check(row: Row, ended: Ended, began: datetime) -> None:
     counted = Counter(report=row.report_calls - row.refused, repair=row.repair_calls)
     assert purposes(ended) == +counted
     if row.wait is Wait.PATIENCE:
-        # How often it is asked for room is the pace's business.
+        # The pace decides how often the provider is asked for room.
         assert ended.calls.received.total() > counted.total()
         assert set(ended.statuses) == {ACKNOWLEDGED}
     else:
@@ -77,7 +77,7 @@ def calls(ended: Ended) -> list[Mapping[str, Any]]:
 
 
 def may_be_billed(ended: Ended) -> int:
-    """The calls that were answered, or took tokens, and those of which it is not known."""
+    """The number of calls that were answered, took tokens, or ended in an unknown way."""
     return sum(
         "code" not in call or "usage" in call or bool(call.get("maybeBilled"))
         for call in calls(ended)
@@ -85,7 +85,7 @@ def may_be_billed(ended: Ended) -> int:
 
 
 def check_log(ended: Ended) -> None:
-    """Each call that failed is in the log with its reason, also when the next one did not."""
+    """Each failed call is in the log with its reason, even when the next call did not fail."""
     warned = [
         (entry["call"], entry["code"])
         for entry in ended.entries

@@ -58,7 +58,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def mutants(repository: Path, test: str, listed: list[str], *names: str) -> tuple[int, str]:
-    """How the command ends, and what it says."""
+    """The exit code of the command, and what it prints."""
     (repository / "tests/test_rule.py").write_text(test)
     survivors = [f'survivors."{name}" = "as the test wants it"\n' for name in listed]
     table = repository / "tests/mutants/survivors.toml"
@@ -99,7 +99,8 @@ def test_only_a_changed_source_makes_it_start_over_and_nothing_else_is_left(
     assert [path.name for path in record.parent.iterdir()] == [record.name]
     assert (repository / "shared/rule.py").read_text() == _RULE
 
-    # As it would be, had the run been stopped after the second mutant, in the middle of a line.
+    # The record is as if the run had been stopped after the second mutant, in the middle of a
+    # line.
     believed = [line.replace("killed", "survived") for line in lines[:2]]
     record.write_text("\n".join([digest, *believed, lines[2][:9]]) + "\n")
     _, said = mutants(repository, _BITING, [])

@@ -44,7 +44,7 @@ RENEWAL = timedelta(seconds=0.2)
 
 @dataclass(slots=True)
 class PatientModel(CountedModel):
-    """Answers once it is let; remembers whether its call was given up."""
+    """Answers when it is allowed to; remembers whether its call was cancelled."""
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,13 +73,13 @@ class Site:
 
     @property
     def executor(self) -> Executor:
-        """The executor, which notices a lost lease soon."""
+        """The executor, which soon notices that it lost its lease."""
         made = self.worker.executor(self.documents)
         limits = replace(made.settings.limits, renew_every=RENEWAL)
         return replace(made, settings=replace(made.settings, limits=limits))
 
     async def dispatched(self) -> bytes:
-        """Have the dispatcher see the run as it stands; the push that it caused."""
+        """Let the dispatcher see the run as it is now; return the push that this caused."""
         [run] = await self.documents.read([RUN], timeout_seconds=TIMEOUT_SECONDS)
         assert run is not None
         before = len(self.worker.queue.messages)
@@ -88,7 +88,7 @@ class Site:
         return push(message)
 
     async def act(self, move: OperatorMove) -> None:
-        """Do it as the command line does."""
+        """Act as the command line does."""
         act = OperatorAct(
             act=str(move),
             at=SystemClock().now(),
@@ -100,18 +100,18 @@ class Site:
         await perform(move, self.documents, RUN, STEP_ID, act)
 
     def told(self) -> list[tuple[str, ...]]:
-        """The acts that the worker's log names: what, who, where and why."""
+        """The acts in the worker's log: which act, who did it, where and why."""
         names = ("act", "by", "via", "reason", "stepId")
         entries = self.worker.log.entries("operator_act")
         return [tuple(entry[name] for name in names) for entry in entries]
 
     async def step(self) -> dict[str, Any]:
-        """The step as it stands."""
+        """The step as it is now."""
         step: dict[str, Any] = (await read(self.documents, RUN))["steps"][STEP_ID]
         return step
 
     async def job(self) -> JobRecord:
-        """The job record as it stands."""
+        """The job as it is now."""
         return parse_job_record(await read(self.documents, job_ref(RUN_ID, STEP_ID)))
 
 
@@ -130,7 +130,7 @@ def _written(data: Any, version: int) -> tuple[dict[str, str], bytes]:
 
 @asynccontextmanager
 async def at_work(tmp_path: Path) -> AsyncIterator[tuple[Site, Callable[[], Awaitable[int]]]]:
-    """A step whose model call is under way; the function waits for the push's status."""
+    """A step whose model call is under way; the function waits for the status of the push."""
     model = PatientModel()
     site = Site(
         worker=Worker(folder=tmp_path, model=model), model=model, documents=EmbeddedDocuments()

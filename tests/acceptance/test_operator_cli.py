@@ -64,7 +64,7 @@ class Environment:
         return json.loads(result.stdout)
 
     def on_terminal(self, *arguments: str) -> tuple[int, str]:
-        """Run a command whose output is a terminal; what it wrote there."""
+        """Run a command whose output is a terminal, and return what it wrote there."""
         controller, terminal = pty.openpty()
         with closing(open(controller, "rb", buffering=0)) as screen:  # noqa: PTH123
             process = subprocess.Popen(
@@ -79,7 +79,7 @@ class Environment:
         return process.wait(SECONDS), written
 
     def argv(self, arguments: Sequence[str]) -> list[str]:
-        """The command line of a process of its own."""
+        """The command line for a process of its own."""
         where = ("--local", "--data-dir", str(self.data_dir))
         return [sys.executable, "-m", "infra.ops.main", *arguments, *where]
 
@@ -188,7 +188,7 @@ def _all_of(terminal: int) -> str:
     while True:
         try:
             read = os.read(terminal, 65_536)
-        except OSError:  # Linux's way to say that the other side was closed.
+        except OSError:  # This is how Linux says that the other side was closed.
             read = b""
         if not read:
             return written.decode()

@@ -1,4 +1,4 @@
-"""Two operators, one step, one moment: one act, and one refusal that names the other."""
+"""Two operators act on one step at once: one act happens, one is refused and names it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What happens to the services around the worker while it works: everything still ends."""
+"""Outages of the services around the worker while it works: everything still ends."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ def emulator(site: ChaosSite, name: str) -> ChildProcess:
 
 
 async def restart_pubsub(site: ChaosSite) -> None:
-    """It forgets topics, subscriptions and messages, and is given the former anew."""
+    """Restart Pub/Sub, which forgets all, and make the same topics and subscriptions again."""
     await emulator(site, "pubsub-emulator").restart()
     addresses = site.environment.addresses
     await create_topics(

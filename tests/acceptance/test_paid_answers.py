@@ -1,4 +1,4 @@
-"""A paid answer is kept while its place takes nothing, and no further one is paid for."""
+"""A paid answer is kept while its place takes no writes, and no second answer is paid for."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ FORBIDDEN = "403 Forbidden: look at the roles of the function's account"
 
 @dataclass(slots=True, kw_only=True)
 class Unwilling:
-    """An ObjectStore that takes nothing for so many tries."""
+    """An ObjectStore that refuses this many writes."""
 
     inner: ObjectStore
     trouble: PortFailure

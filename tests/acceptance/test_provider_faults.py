@@ -74,12 +74,13 @@ async def test_none_does_so_with_the_record_in_firestore(
 
 def test_the_table_has_negative_answers_to_everything_that_is_asked() -> None:
     assert len(NEGATIVE_ANSWERS) >= 45
-    # A hook is told, not asked for: tests/acceptance/test_hooks.py has what becomes of it.
+    # The worker is told of a hook and does not ask for it: tests/acceptance/test_hooks.py tests
+    # what becomes of it.
     assert {row.at for row in NEGATIVE_ANSWERS} == set(Asked) - {Asked.HOOK}
 
 
 def check_negative(row: NegativeAnswer, ended: Ended) -> None:
-    """The step, the money and the id are as the row says."""
+    """Check that step, money and id are as the row says."""
     assert len(calls(ended)) == row.calls
     ids = [
         data["interaction"]["id"]
@@ -88,10 +89,10 @@ def check_negative(row: NegativeAnswer, ended: Ended) -> None:
     ]
     match row.call_id:
         case CallId.NONE:
-            # Of a call that was begun all the same, nobody was told the id.
+            # When a call was begun although the answer was negative, nobody was told its id.
             assert len(set(ids)) == int(row.code is None)
         case CallId.KEPT:
-            # The provider still has the answer: no second call is paid for.
+            # The provider still has the answer, so no second call is paid for.
             assert len(set(ids)) == 1
             assert ended.calls.received.total() == ended.calls.answered.total() == 1
         case CallId.USED | CallId.GIVEN_UP | CallId.STAYS:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.emulators
 STEPS = int(os.environ.get("QUOTA_STEPS", "16"))
 PER_MINUTE = int(os.environ.get("QUOTA_PER_MINUTE", "10"))
 BUCKET, STEP = "local-artifacts", "llm_report_1d"
-#: Minutes of the quota, and as long again for a loaded machine.
+#: As long as the quota takes, and the same time again for a loaded machine.
 PATIENCE_SECONDS = 120 * (STEPS / PER_MINUTE + 2)
 
 
@@ -51,7 +51,7 @@ def scenario() -> Scenario:
 
 
 async def shown_quota(data_dir: Path) -> dict[str, Any]:
-    """What `worker-llm quota` says."""
+    """What `worker-llm quota` prints."""
     command = [sys.executable, "-m", "infra.ops.main", "quota", "--json", "--local"]
     done = await asyncio.to_thread(
         subprocess.run,

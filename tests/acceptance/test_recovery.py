@@ -1,4 +1,4 @@
-"""Deliveries that find what a former attempt left: its report, its lost call, its rest."""
+"""Deliveries that find what a former attempt left: its report, a lost call, or part of it."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ AT_MOST_ONCE = {"CALL_POLICY": "at_most_once"}
 
 @dataclass(slots=True, kw_only=True)
 class Endless:
-    """A LanguageModel that tells when it was asked, and never answers."""
+    """A LanguageModel that tells when it is asked, and never answers."""
 
     inner: LanguageModel
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,7 +136,7 @@ async def test_a_step_that_is_claimed_anew_with_other_inputs_is_a_conflict(
 
 
 async def given_back(stage: KillStage) -> None:
-    """As an instance does that is being stopped."""
+    """Give the lease back, as an instance does that is being stopped."""
     [stored] = await stage.environment.documents.read(
         [job_ref(RUN_ID, STEP_ID)], timeout_seconds=1
     )
@@ -149,7 +149,7 @@ async def given_back(stage: KillStage) -> None:
 
 
 async def make_ready(stage: KillStage, **profile: float) -> None:
-    """Let the orchestrator want the report once more."""
+    """Let the orchestrator ask for the report once more."""
     [run] = await stage.environment.documents.read([RUN], timeout_seconds=1)
     assert run is not None
     inputs = ("inputs", "llm", "llmProfile")
@@ -171,7 +171,7 @@ async def test_a_delay_too_long_for_the_invocation_becomes_the_job_s_rest(
         assert record.not_before - stage.clock.now() > timedelta(minutes=59)
         assert not record.call_open
         assert (record.attempt, record.llm_calls, record.refusals) == (0, 0, 1)
-        # Too early: acknowledged, and left to the sweep.
+        # The delivery is too early: it is acknowledged, and the job is left to the sweep.
         assert await stage.deliver() == ACKNOWLEDGED
         assert await stage.record() == record
         assert await stage.deliver_when_wanted() == ACKNOWLEDGED

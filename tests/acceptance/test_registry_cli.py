@@ -31,7 +31,7 @@ pytestmark = pytest.mark.emulators
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A project of one's own in the emulator, and a folder for files."""
+    """A project in the emulator that only this test uses, and a folder for files."""
 
     name: str
     host: str

@@ -1,4 +1,4 @@
-"""A report's receipt, recomputed from its sources after one of them was touched."""
+"""A report's receipt, recomputed from its sources after one of them was changed."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

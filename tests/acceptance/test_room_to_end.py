@@ -1,4 +1,4 @@
-"""A run near Firestore's limit, through both stages: a code, and never a paid call."""
+"""A run near Firestore's limit, through both stages: it gets a code, and no paid call."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ RUN = DocumentRef("flow_runs", RUN_ID)
 
 
 def leave(report: OneReport, bytes_left: int) -> None:
-    """Fill the run before it is seeded."""
+    """Fill the run before it is seeded, so that it has this many bytes left."""
     report.run["pad"] = ""
     size = document_size(RUN, report.run)
     report.run["pad"] = "x" * (MAX_DOCUMENT_BYTES - size - bytes_left)
@@ -50,7 +50,7 @@ async def test_a_run_that_others_fill_after_the_claim_costs_no_call(tmp_path: Pa
             if steps.get(STEP_ID, {}).get("status") != "RUNNING" or "pad" in new.fields:
                 return
             left = MAX_DOCUMENT_BYTES - document_size(RUN, {**new.fields, "pad": ""})
-            # As another writer would, between the claim and the lease.
+            # Another writer would do this between the claim and the lease.
             new.fields["pad"] = "x" * (left - 300)
 
         documents.listen(fill)

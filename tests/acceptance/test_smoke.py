@@ -1,4 +1,4 @@
-"""The smoke test on the local environment: it passes, it notices, and it leaves no trace."""
+"""The smoke test on the local environment: it passes, it finds faults, it leaves no trace."""
 
 import json
 import os
@@ -114,7 +114,7 @@ async def test_hooks_are_tried_where_calls_are_announced(
     assert (code, signed["hooks"], signed["problems"]) == (0, "all", [])
     assert (other, refused["hooks"]) == (1, "all")
     assert refused["problems"] == ["a hook with a signed address: 404 instead of 204"]
-    # A forged one each time, and the one that another secret signed.
+    # Each time there is a forged hook, and the hook that another secret signed.
     assert log.count("hook_rejected") == 4
     assert (doctor, healthy["findings"]) == (0, [])
     assert [each["subject"] for each in found] == ["llm-notify"]

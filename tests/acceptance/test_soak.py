@@ -1,4 +1,4 @@
-"""Everything goes wrong at once, and every step ends as it should, by itself."""
+"""Many things go wrong at once, and every step ends as it should, without help."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Both stages on the official Firestore emulator and its real CloudEvents, calls counted."""
+"""Both stages on the official Firestore emulator and its CloudEvents; calls are counted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -51,7 +51,7 @@ JOB = job_ref(RUN_ID, STEP_ID)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A project on the emulator: the test's own way to it, and the worker's, counted."""
+    """A project on the emulator; the test has its own client, and the worker's is counted."""
 
     emulators: Emulators
     worker: Worker
@@ -143,7 +143,7 @@ def noops(site: Site) -> list[str]:
 async def test_a_run_costs_one_commit_a_claim_and_its_own_writes_cost_nothing(
     site: Site,
 ) -> None:
-    """The second step is executable once our own finalize has completed the first."""
+    """The second step becomes executable only when our own finalize has completed the first."""
     run, objects = single_report_run(bucket=BUCKET, run_id=RUN_ID)
     site.worker.put([*objects])
     await publish_registry(site.documents)
@@ -199,7 +199,7 @@ async def test_of_many_dispatchers_racing_on_one_event_one_claims_and_publishes(
         return_exceptions=True,
     )
 
-    # A loser asks for redelivery while the winner may not have published yet.
+    # A losing dispatcher asks for redelivery while the winner may not have published yet.
     assert {type(ending) for ending in endings} <= {type(None), FirestoreClaimFailed}
     assert None in endings
     job = await read(site.documents, JOB)
@@ -208,7 +208,7 @@ async def test_of_many_dispatchers_racing_on_one_event_one_claims_and_publishes(
     assert (job["state"], job["claimNumber"]) == ("QUEUED", 1)
     won = [e for e in site.worker.log.entries("claim_attempt") if e["outcome"] == "claimed"]
     assert len(won) == 1
-    # Each loser reads back once and does nothing more.
+    # Each losing dispatcher reads back once, and does nothing more.
     assert site.calls == {"Commit": RACERS, "BatchGetDocuments": RACERS - 1}
 
 
@@ -307,7 +307,7 @@ async def largest_note(site: Site, run: dict[str, Any]) -> int:
     fits, too_long = 0, 1_048_576
     while too_long - fits > 1:
         length = (fits + too_long) // 2
-        # Of the same length as the run's own id, which counts.
+        # It has the length of the run's own id, as that counts too.
         ref = DocumentRef("flow_runs", f"{length:0{len(RUN_ID)}}")
         try:
             await create(site.documents, ref, {**run, "note": "x" * length})

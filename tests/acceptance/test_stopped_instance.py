@@ -46,10 +46,10 @@ pytestmark = [pytest.mark.emulators, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 RUN_ID, STEP_ID = RunId("20260105-090000_BTCUSD_stop"), StepId("llm_report_1d")
 CLAIM = ClaimId("c1")
-#: What a loaded machine may need; on an idle one the whole test takes a few seconds.
+#: How long a loaded machine may need; on an idle one the whole test takes a few seconds.
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.05
-#: Much longer than the test: what ends sooner was ended by the signal.
+#: Much longer than the test: a call that ended sooner was ended by the signal.
 FOREVER = {
     "GEMINI_TIMEOUT_SECONDS": "900",
     "INVOCATION_TIMEOUT_SECONDS": "1000",
@@ -84,7 +84,7 @@ class Instance:
         raise AssertionError("the model was not asked")
 
     async def pushed_until_closed(self) -> JobRecord:
-        """Push as Pub/Sub does; the lease of who died has to expire first."""
+        """Push as Pub/Sub does; the lease of the dead process has to expire first."""
         for _ in range(round(PATIENCE_SECONDS)):
             await self.push()
             record = await self.record()
@@ -169,7 +169,8 @@ async def test_an_instance_that_is_stopped_during_its_call_gives_the_job_back_at
     ):
         pushing = asyncio.create_task(executor.push())
         await executor.calling()
-        # To the first process alone, as Cloud Run does; what it started is its own affair.
+        # As in Cloud Run, the signal goes only to the first process, which must itself care for
+        # what it started.
         os.kill(executor.process.pid, signal.SIGTERM)
         status = await pushing
         code = await executor.process.wait()

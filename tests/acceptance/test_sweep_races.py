@@ -1,4 +1,4 @@
-"""Sweeps beside sweeps and dispatchers, on the official Firestore emulator."""
+"""Sweeps race with sweeps and dispatchers, on the official Firestore emulator."""
 
 import asyncio
 import io
@@ -104,7 +104,7 @@ class Site:
         return await self.read(ref)
 
     async def put_job(self, run: Snapshot, number: int, attempt: int) -> JobRecord:
-        """The job of a RUNNING step, whose last holder has died."""
+        """Write the job of a RUNNING step whose last holder has died."""
         now = self.clock.now()
         record = JobRecord(
             run_id=RunId(run.ref.document_id),
@@ -137,7 +137,7 @@ class Site:
 async def site(
     emulators: Emulators, project_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:
-    # Of so many racers some wait longer than production allows where the machine is busy.
+    # With so many racers, some wait longer than production allows when the machine is busy.
     for module in ("dispatcher.sweep", "dispatcher.claiming"):
         monkeypatch.setattr(f"{module}.CALL_TIMEOUT_SECONDS", TIMEOUT)
     client: Any = firestore_client(emulators.firestore_host, project_id)
@@ -170,7 +170,7 @@ async def test_sweeps_and_dispatchers_side_by_side_claim_and_publish_each_step_o
     site: Site,
 ) -> None:
     runs = [await site.put_run(number, "READY") for number in range(RUNS)]
-    # Each event comes twice, as Eventarc may send it; half of the runs have none.
+    # Each event comes twice, as Eventarc may send it; half of the runs have no event.
     events = [_created(site.project, run) for run in runs[::2] for _ in range(2)]
     work: list[Coroutine[Any, Any, object]] = [site.sweep().run() for _ in range(SWEEPS)]
     work += [site.dispatcher().handle(*event) for event in events]

@@ -1,4 +1,4 @@
-"""One trace over both functions, seen in a collector; and none of it where it is not wanted."""
+"""One trace over both functions, seen in a collector; none where tracing is not wanted."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ class Collector:
     """Takes spans in OTLP's binary form over HTTP."""
 
     spans: list[Span] = field(default_factory=list)
-    #: Every byte that was sent, to look for what must not be among it.
+    #: Every byte that was sent, in order to look for what must not be in it.
     received: bytes = b""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,11 +62,11 @@ class Collector:
         return Starlette(routes=[Route("/v1/traces", self._take, methods=["POST"])])
 
     def named(self, start: str) -> list[Span]:
-        """The spans whose names begin so."""
+        """The spans whose names begin like this."""
         return [span for span in self.spans if span.name.startswith(start)]
 
     async def one(self, start: str) -> Span:
-        """The one span whose name begins so, once it is there."""
+        """The one span whose name begins like this, once it is there."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not self.named(start):
                 self.arrived.clear()
@@ -75,7 +75,7 @@ class Collector:
         return span
 
     async def first_two(self, start: str) -> tuple[Span, Span]:
-        """The first two spans whose names begin so, once they are there."""
+        """The first two spans whose names begin like this, once they are there."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.named(start)) < 2:
                 self.arrived.clear()
@@ -84,7 +84,7 @@ class Collector:
         return first, second
 
     async def spanning(self, span_id: str) -> Span:
-        """The span of this id, once it is there."""
+        """The span with this id, once it is there."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not (found := [span for span in self.spans if span.span_id == span_id]):
                 self.arrived.clear()
@@ -217,7 +217,7 @@ async def test_one_trace_leads_from_the_sweep_to_a_call_in_the_background_and_it
     tmp_path: Path,
 ) -> None:
     collector = Collector()
-    # Eventarc refuses an event of this size, so the sweep is the one to find the step.
+    # Eventarc refuses an event of this size, so only the sweep can find the step.
     large = {"notes": "x" * (EVENT_LIMIT_BYTES + 1)}
     async with traced_environment(
         collector, tmp_path, GEMINI_API="interactions"
@@ -282,7 +282,7 @@ TRACING = ("opentelemetry.sdk", "opentelemetry.exporter", "shared.adapters.traci
 
 
 def loaded_by(stage: str, *, absent: Sequence[str] = ()) -> Sequence[str]:
-    """The modules of a function that has started, where these cannot be imported."""
+    """The modules of a function that has started, where these modules cannot be imported."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
         "GCP_PROJECT": "p",
@@ -309,6 +309,6 @@ def test_without_an_endpoint_a_function_starts_as_if_there_were_no_tracing(stage
     without = loaded_by(stage, absent=[*TRACING, f"{stage}.traced"])
 
     assert f"{stage}.main" in with_tracing
-    # What is loaded is what a start takes its time for: the very same modules.
+    # What is loaded decides how long a start takes, so the modules must be the very same.
     assert with_tracing == without
     assert not [name for name in with_tracing if name.startswith(TRACING)]

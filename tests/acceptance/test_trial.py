@@ -1,4 +1,4 @@
-"""`worker-llm run`: what was paid for is kept, never overwritten, and never paid for again."""
+"""`worker-llm run`: what was paid for is kept, never overwritten, and never paid again."""
 
 import asyncio
 import json
@@ -23,18 +23,18 @@ REPORT = f"{RUN_ID}/1d/{STEP}.json"
 
 
 class Model:
-    """A stand-in that counts, asked as the real one is."""
+    """A stand-in that counts its requests, and is asked as the real model is."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     @property
     def asked(self) -> int:
-        """Requests so far."""
+        """How many requests there were so far."""
         return int(self.app.state.calls.received.total())
 
     async def asked_times(self, times: int) -> None:
-        """Wait for so many requests."""
+        """Wait until this many requests have come."""
         async with asyncio.timeout(60):
             while self.asked < times:  # noqa: ASYNC110 - another task's counter
                 await asyncio.sleep(0.02)
@@ -50,7 +50,7 @@ async def model(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Model]:
 
 
 def laid_out(tmp_path: Path, *, bucket: str = "inputs", steps: int = 1) -> Path:
-    """A folder with a run of so many reports, each built on the one before."""
+    """A folder with a run of this many reports, each of which builds on the one before."""
     document, objects = single_report_run(bucket=bucket, run_id=RUN_ID)
     for number in range(2, steps + 1):
         before = STEP if number == 2 else f"{STEP}_{number - 1}"
@@ -152,7 +152,7 @@ async def test_a_folder_that_cannot_be_written_is_found_before_anything_is_asked
     with pytest.raises(OSError, match="reports"):
         await run_in(folder, out)
     out.unlink()
-    # A folder in the report's own place: not writable either, and hidden deeper.
+    # A folder stands in the report's own place: that is not writable either, but lies deeper.
     (out / RUN_ID).mkdir(parents=True)
     (out / RUN_ID / "1d").touch()
     with pytest.raises(OSError, match="1d"):
@@ -185,7 +185,7 @@ async def test_of_three_steps_two_reports_stand_when_the_third_is_broken_off(
     written = {name for name in content(out) if not name.startswith(".")}
     assert written == {REPORT, REPORT.replace(STEP, f"{STEP}_2")}
 
-    # Nothing is paid twice: the third call may have been, and its author decides.
+    # Nothing is paid twice: the third call may have been paid, so its author decides.
     again = await run_in(folder, out)
     assert [each.reused for each in again.ends] == [True, True, False]
     assert again.ends[2].answer is not None

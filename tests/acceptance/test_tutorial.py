@@ -1,4 +1,4 @@
-"""A newcomer's walk through the tutorial: its commands, as they are written there."""
+"""A newcomer follows the tutorials: their commands run as they are written there."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from infra.local.emulators.finding import Missing, find_emulators
 from infra.local.processes.bundle import REPOSITORY
 
 FIRST = REPOSITORY / "docs/tutorial/first-report.md"
-#: One has a single terminal: test_evaluation_tutorial.py runs it.
+#: The other tutorial has a single terminal: test_evaluation_tutorial.py runs it.
 TUTORIALS = sorted(
     path
     for path in (REPOSITORY / "docs/tutorial").glob("*.md")
@@ -29,11 +29,11 @@ EVERY = pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.ste
 _BLOCK = re.compile(
     r'^```console title="(?P<terminal>[^"]+)"\n(?P<lines>.*?)^```$', re.MULTILINE | re.DOTALL
 )
-#: What a checkout has, and a release has not.
+#: What a checkout has, and a release does not.
 _LEFT_OUT = shutil.ignore_patterns(
     *(".venv", ".git", ".worker-llm", "build", "__pycache__", ".*_cache", ".hypothesis")
 )
-#: The terminal of those who have no emulators.
+#: The terminal for those who have no emulators.
 ALONE = "Alone"
 BASH = "/bin/bash"
 PATIENCE_SECONDS = 300.0
@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command, and the lines that the tutorial shows below it; … stands for anything."""
+    """A command, and the lines that the tutorial shows below it; … stands for any text."""
 
     terminal: str
     line: str
@@ -58,14 +58,14 @@ def commands(tutorial: Path) -> Iterator[Command]:
 
 
 def script(tutorial: Path, terminal: str) -> str:
-    """The commands of one terminal, ending at the first that fails."""
+    """The commands of one terminal; the script stops at the first that fails."""
     lines = [command.line for command in commands(tutorial) if command.terminal == terminal]
     return "\n".join(["set -eu", *lines])
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a copy of the repository, whose environment is set up already."""
+    """Return a copy of the repository whose environment is already set up."""
     copy = tmp_path / "worker_llm_client"
     shutil.copytree(REPOSITORY, copy, ignore=_LEFT_OUT, symlinks=True)
     (copy / ".venv").symlink_to(REPOSITORY / ".venv")
@@ -76,7 +76,7 @@ def checkout(tmp_path: Path) -> Path:
 def staying(
     tutorial: Path, checkout: Path, environ: dict[str, str], *, terminal: str = "Terminal 1"
 ) -> Iterator[Path]:
-    """Run a terminal's commands, the last of which stays; yields what it printed."""
+    """Run a terminal's commands, of which the last keeps running; yield what it printed."""
     printed = checkout.parent / "terminal-1.txt"
     with printed.open("w") as output:
         shell = subprocess.Popen(
@@ -91,7 +91,7 @@ def staying(
         wait_for(printed, "Ctrl-C ends everything", shell)
         yield printed
     finally:
-        # As Ctrl-C does: to everything in the terminal.
+        # The signal goes to everything in the terminal, as Ctrl-C does.
         os.killpg(shell.pid, signal.SIGINT)
         shell.wait(PATIENCE_SECONDS)
 
@@ -118,7 +118,7 @@ def test_every_fenced_block_of_a_tutorial_is_one_whose_commands_are_run(tutorial
     fences = re.findall(r"^[`~]{3}.*$", text, flags=re.MULTILINE)
     lines = re.findall(r"^\$ (.+)$", text, flags=re.MULTILINE)
 
-    # Each block opens with its terminal, and closes.
+    # Each block names its terminal where it opens, and is closed.
     assert len(fences) == 2 * len(list(_BLOCK.finditer(text)))
     assert [command.line for command in commands(tutorial)] == lines
     for terminal in ("Terminal 1", "Terminal 2", ALONE):
@@ -192,12 +192,12 @@ def test_a_newcomer_without_emulators_sees_what_a_tutorial_promises(
 
 
 def addresses(tutorial: Path) -> Iterator[tuple[str, str]]:
-    """What a tutorial has opened in the console, and what is to be seen there."""
+    """The addresses that a tutorial opens in the console, and what is seen there."""
     yield from re.findall(r"^\| `(/[^`]*)` \| (.+) \|$", tutorial.read_text(), re.MULTILINE)
 
 
 def sees(browser: httpx2.Client, address: str, promised: str) -> None:
-    """Reload the page until it shows what was promised: the demo takes a while."""
+    """Reload the page until it shows the promised text: the demo takes a while."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while promised not in unescape(browser.get(address).text):
         assert time.monotonic() < deadline, (address, promised)

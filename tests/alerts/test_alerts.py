@@ -1,4 +1,4 @@
-"""Every alert is evaluated by Prometheus itself, on series in which it must and must not fire.
+"""Prometheus itself evaluates every alert, on series where it must fire and must not fire.
 
 It needs promtool (a failure, not a skip, when CI is set): `make promtool`.
 """
@@ -17,14 +17,14 @@ from tests.support.alert_rules import promtool, rule_text, rules
 _CASES: Mapping[str, Sequence[Mapping[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "cases.yaml").read_text()
 )
-#: An alert whose missing series is the fault itself.
+#: Alerts for which a missing series is the fault itself.
 _FIRES_WITHOUT_SERIES = {"sweep-silent"}
 _EVERY_ALERT = pytest.mark.parametrize("alert", sorted(rules()))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Holds the rules as Prometheus reads them."""
+    """A folder that holds the rules as Prometheus reads them."""
     if shutil.which("promtool") is None:
         reason = "promtool is needed: make promtool"
         if os.environ.get("CI"):
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def expanded(alert: str, case: Mapping[str, Any], rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A case as promtool takes it."""
+    """A case in the form that promtool takes."""
     seen = {
         "exp_labels": rule["labels"],
         "exp_annotations": rule["annotations"],
@@ -94,7 +94,7 @@ def test_an_alert_is_seen_firing_resolving_and_without_any_series(alert: str) ->
 
 @_EVERY_ALERT
 def test_an_alert_that_never_fires_would_be_noticed(folder: Path, alert: str) -> None:
-    """Each threshold is what decides: with another one, promtool fails."""
+    """The threshold decides each time: with another threshold, promtool fails."""
     for broken in _broken(rules()[alert]["expr"]):
         text = yaml.safe_load(rule_text())
         for rule in text["groups"][0]["rules"]:

@@ -1,4 +1,4 @@
-"""Links of the documentation lead somewhere, and every question has its record."""
+"""Links of the documentation lead somewhere, and every question has its decision record."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ _QUESTIONS = [f"spk-{number:03}" for number in range(1, 21)]
 
 
 def _is_ours(page: Path) -> bool:
-    """Whether it is a page of the repository, and not of what was made or installed in it."""
+    """Whether the page belongs to the repository, and was not generated or installed in it."""
     folders = page.relative_to(_ROOT).parts
     return "build" not in folders and not any(name.startswith(".") for name in folders)
 

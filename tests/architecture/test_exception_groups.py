@@ -1,4 +1,4 @@
-"""Groups of exceptions."""
+"""Nothing is raised in a handler of exception groups."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def _handlers(tree: ast.Module) -> Iterator[ast.ExceptHandler]:
 
 
 def test_nothing_is_raised_where_a_group_is_caught() -> None:
-    """Python 3.11.2, which Debian 12 has, puts what is raised there into a group again.
+    """Python 3.11.2 of Debian 12 wraps an exception that is raised there in a group again.
 
     Seen there and not in 3.11.7: a step's error was then no StepError, and never written.
     """

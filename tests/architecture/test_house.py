@@ -1,4 +1,4 @@
-"""The plan of the house: what each folder holds, how long a part may be, where parts meet."""
+"""The structure of the code: what each folder holds, how long parts are, where parts meet."""
 
 import ast
 from collections import defaultdict
@@ -11,9 +11,9 @@ _ROOT = Path(__file__).parents[2]
 PRODUCT = ("dispatcher", "executor", "infra", "shared")
 _MOST_FILE_LINES = 250
 _MOST_FUNCTION_LINES = 45
-#: Folder, and how many modules may lie in it beside its packages.
+#: Each folder, and how many modules may lie in it beside its packages.
 _MOST_MODULES = {"executor": 9, "infra/ops": 2, "infra/local": 8, "tests": 1}
-#: Longer than a file should be, and why it is one file all the same.
+#: Files that are longer than a file should be, and why each is one file all the same.
 LONG_FILES: Mapping[str, str] = {
     "dispatcher/planning.py": "every rule of what a change makes executable",
     "dispatcher/sweep_jobs.py": "one pass over due jobs, whose steps share their bounds",
@@ -46,7 +46,7 @@ LONG_FILES: Mapping[str, str] = {
     "shared/domain/pacing.py": "one state and its moves",
     "shared/log.py": "the names of log events are two thirds of it",
 }
-#: Longer than a function should be, and why it is one function all the same.
+#: Functions that are longer than a function should be, and why each is one all the same.
 LONG_FUNCTIONS: Mapping[str, str] = {
     "dispatcher/refusing.py refuse": "its docstring names each argument",
     "dispatcher/sweep_jobs.py _resolve": "commit and read back of one guarded loop",
@@ -64,7 +64,7 @@ LONG_FUNCTIONS: Mapping[str, str] = {
     "infra/ops/steps/cli.py _act_on_all": "options and their help, no logic",
     "infra/ops/steps/cli.py act_on_all": "the same: the function that it declares",
 }
-#: Where an object graph is composed, and nowhere else.
+#: The only places where each object graph is composed.
 _COMPOSED_IN = {
     "Executor": {"executor/wiring.py"},
     "Dispatcher": {"dispatcher/wiring.py"},

@@ -1,4 +1,4 @@
-"""The promises about imports that no linter of source text can check."""
+"""Rules about imports that no linter of source text can check."""
 
 import importlib.metadata
 import os
@@ -10,7 +10,8 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _OURS = frozenset({"dispatcher", "executor", "infra", "shared"})
-#: What the dispatcher's requirements do not contain, or what its cold start need not pay for.
+#: Packages that the dispatcher's requirements do not contain, or whose cost its cold start does
+#: not need.
 _HEAVY = (
     "executor",
     "google.cloud.storage",
@@ -32,7 +33,7 @@ _ENVIRON = {
 
 
 def modules_after(statement: str) -> set[str]:
-    """Names of what a fresh interpreter has loaded after the statement."""
+    """The modules that a fresh interpreter has loaded after the statement."""
     code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"
     # google-auth warns on standard error about what the tests' own filter turns into errors.
     done = subprocess.run(
@@ -57,7 +58,7 @@ def test_the_dispatcher_loads_nothing_that_its_requirements_lack() -> None:
 
 
 def test_a_dispatcher_that_has_claimed_nothing_has_loaded_no_client() -> None:
-    """Most events ask for nothing: their instance starts in half the time without these."""
+    """Most events ask for nothing: without clients their instance starts in half the time."""
     loaded = modules_after("import dispatcher.main, dispatcher.wiring as w; w.event_handler()")
 
     clients = {"google.cloud.firestore_v1", "google.pubsub_v1", "google.api_core", "grpc"}
@@ -69,7 +70,7 @@ def test_the_executor_loads_what_a_job_needs_and_no_more() -> None:
 
     assert "google.genai" in loaded
     assert {"dispatcher", "infra"} & loaded == set()
-    # What a first job does not need.
+    # These are modules that a first job does not need.
     rarely = {"google.pubsub_v1", "executor.adapters.interactions", "opentelemetry.sdk"}
     assert rarely & loaded == set()
 
@@ -82,7 +83,7 @@ def test_help_is_answered_without_the_clouds_libraries(command: str) -> None:
 
 
 def test_no_installed_distribution_has_a_package_named_as_one_of_ours() -> None:
-    """Such a package would shadow ours, or ours it: the framework appends to the path."""
+    """One package would hide the other, as the framework appends to the path."""
     owners = importlib.metadata.packages_distributions()
 
     strangers = {

@@ -1,4 +1,4 @@
-"""The table of the mutation check names what there is, and argues what it excuses."""
+"""The mutation check's table names things that exist, and gives reasons for what it excuses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a docstring or a comment names in backticks is there to be found."""
+"""Whatever a docstring or a comment names in backticks can be found."""
 
 import ast
 import io
@@ -11,9 +11,9 @@ _ROOT = Path(__file__).parents[2]
 _CODE = ("dispatcher", "executor", "shared", "infra", "tests")
 #: `name`, `name()` or `module.name`, as code is quoted.
 _REFERENCE = re.compile(r"`([a-z_]\w*(?:\.\w+)*)(?:\(\))?`")
-#: A string behind one of these is a docstring.
+#: A string that follows one of these tokens is a docstring.
 _BEGINS_A_STATEMENT = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-#: Programs of other people.
+#: Names of other people's programs.
 _PROGRAMS = {"grep"}
 
 
@@ -40,7 +40,7 @@ def test_every_name_in_backticks_is_there() -> None:
 
 
 def words_of_code(text: str) -> Iterator[str]:
-    """Names, and the words of strings that are no docstrings."""
+    """Names, and the words of strings that are not docstrings."""
     before = tokenize.NEWLINE
     for token in tokens(text):
         if token.type == tokenize.NAME:
@@ -52,7 +52,7 @@ def words_of_code(text: str) -> Iterator[str]:
 
 
 def words_of_other_files() -> set[str]:
-    """The names of targets, and of what Terraform makes."""
+    """The names of make targets, and of the resources in Terraform."""
     others = [_ROOT / "Makefile", *(_ROOT / "infra/terraform").rglob("*.tf")]
     return set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in others)))
 

@@ -1,4 +1,4 @@
-"""A text is held against a whole pattern by `fullmatch`, which no line break slips past."""
+"""Whole texts are matched with `fullmatch`, past which no line break can slip."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ import pytest
 
 from tests.architecture.test_house import PRODUCT, modules
 
-#: Each finds a part of a text. The `$` of Python also fits before a line break at its end
-#: (https://docs.python.org/3/library/re.html#regular-expression-syntax).
+#: Functions that find a part of a text. Python's `$` also matches before a line break at the
+#: end (https://docs.python.org/3/library/re.html#regular-expression-syntax).
 _PARTIAL = frozenset({"match", "search", "findall", "finditer", "split", "sub", "subn"})
 _BY_LINE = ("MULTILINE", "re.M")
 
 
 def anchored_in_part(tree: ast.Module) -> Iterator[int]:
-    """The lines where a pattern with a `$` is not held against the whole text."""
+    """The lines where a pattern with a `$` is not matched against the whole text."""
     anchored = {name for name, value in _assigned(tree).items() if _has_an_end(value)}
     for call in ast.walk(tree):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
@@ -32,7 +32,7 @@ def anchored_in_part(tree: ast.Module) -> Iterator[int]:
 
 
 def _assigned(tree: ast.Module) -> Mapping[str, ast.expr]:
-    """The patterns that are compiled once, by their names."""
+    """The patterns that are compiled once, by name."""
     return {
         target.id: node.value
         for node in ast.walk(tree)
@@ -43,7 +43,7 @@ def _assigned(tree: ast.Module) -> Mapping[str, ast.expr]:
 
 
 def _has_an_end(made: ast.AST) -> bool:
-    """Whether the pattern in this expression has a `$` that is no sign of the text."""
+    """Whether the pattern in this expression has a `$` that is not a literal character."""
     if any(flag in ast.unparse(made) for flag in _BY_LINE):
         return False
     texts = [

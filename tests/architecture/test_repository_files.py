@@ -1,4 +1,4 @@
-"""What the repository's host and contributors' tools read: there, well-formed and true."""
+"""Files for the repository's host and contributors' tools exist, are well-formed and true."""
 
 import configparser
 import re
@@ -42,13 +42,13 @@ def gate_job() -> dict[str, Any]:
 
 
 def step_with(key: str) -> dict[str, Any]:
-    """The inputs of the workflow's one step that has this input."""
+    """The inputs of the only step in the workflow that has this input."""
     (inputs,) = [step["with"] for step in gate_job()["steps"] if key in step.get("with", {})]
     return dict(inputs)
 
 
 def complaints(*module: str) -> str:
-    """What a program of the development set says against a file; nothing if it is right."""
+    """What a program of the development set finds wrong with a file; nothing if it is right."""
     command = [sys.executable, "-m", *module]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     return said.stdout + said.stderr if said.returncode else ""
@@ -136,7 +136,7 @@ def test_every_hook_of_pre_commit_calls_a_target_that_exists() -> None:
 
 
 def watched_folders(ecosystem: str) -> set[Path]:
-    """The folders in which the host looks for newer versions."""
+    """The folders in which the host looks for newer versions of dependencies."""
     (update,) = [
         update
         for update in loaded("dependabot.yml")["updates"]

@@ -1,4 +1,4 @@
-"""The compiled requirement sets are what pyproject.toml asks for, pinned, hashed and lean."""
+"""The compiled requirement sets match pyproject.toml, and are pinned, hashed and minimal."""
 
 import importlib.metadata
 import re
@@ -45,7 +45,7 @@ def pins(name: str) -> dict[str, str]:
 
 @_EVERY_SET
 def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(name: str) -> None:
-    """Fails when pyproject.toml was changed without `make lock`."""
+    """This fails when pyproject.toml was changed without `make lock`."""
     pinned = pins(name)
 
     stale = [

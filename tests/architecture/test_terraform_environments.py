@@ -6,7 +6,7 @@ import pytest
 from tests.support.terraform_module import ROOT
 
 _ENVIRONMENTS = ROOT / "infra/terraform/environments"
-#: What the folder itself decides.
+#: The variables that the folder itself sets.
 _OWN = {"environment", "bundles"}
 _EVERY = pytest.mark.parametrize("name", ["dev", "staging", "prod"])
 

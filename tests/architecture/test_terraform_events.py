@@ -1,4 +1,4 @@
-"""What metrics, alerts and dashboard read is what the code writes.
+"""Metrics, alerts and dashboard read only what the code writes.
 
 Events and their fields are taken from the log calls in the source, so that a renamed field
 fails here and not as a silent chart.
@@ -21,11 +21,11 @@ from tests.support.alert_rules import RULES
 from tests.support.terraform_module import ROOT, local_values, source_files, unquoted
 
 _STAGES = ("dispatcher", "executor", "shared")
-#: What the logger itself puts on every entry.
+#: The fields that the logger itself puts on every entry.
 _ON_EVERY_ENTRY = {"severity", "event", "message", "time", "service", "env", "component"}
-#: What the logger writes when it refuses an entry.
+#: The fields that the logger writes when it refuses an entry.
 _REJECTION = {"rejectedEvent", "path"}
-#: Codes for which the orchestrator, the prompt's author or nobody is to blame.
+#: Codes for which the orchestrator or the prompt's author is to blame, or nobody is.
 _NOT_THE_WORKERS_FAULT = {
     ErrorCode.FLOW_RUN_NOT_FOUND,
     ErrorCode.FLOW_RUN_INVALID,
@@ -44,7 +44,7 @@ _SEVERITY = re.compile(r"severity=(\w+)")
 
 @dataclass(slots=True)
 class Written:
-    """What the code logs: fields and severities by event, and what loggers are bound to."""
+    """What the code logs: fields and severities by event, and the loggers' bound fields."""
 
     fields: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     severities: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -163,7 +163,7 @@ def test_alerts_and_dashboard_read_metrics_that_exist() -> None:
 
 
 def test_the_objective_counts_every_code_that_is_the_workers_fault() -> None:
-    """Fails for a new code until somebody decides whose fault it is."""
+    """This fails for a new code until somebody decides whose fault it is."""
     counted = {unquoted(code) for code in local_values()["worker_faults"]}
 
     assert counted == {str(code) for code in set(ErrorCode) - _NOT_THE_WORKERS_FAULT}

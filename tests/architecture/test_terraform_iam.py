@@ -12,7 +12,7 @@ from tests.support.terraform_module import ROOT, resources, source_files, unquot
 _REFERENCE = ROOT / "docs/reference/iam.md"
 _IAM = re.compile(r"_iam_(member|binding|policy)\.")
 _BASIC = {"roles/owner", "roles/editor", "roles/viewer", "roles/browser"}
-#: Services that bind roles on the project and nowhere below it.
+#: Services that bind roles on the project and at no lower level.
 _ON_THE_PROJECT_ONLY = {
     "roles/eventarc.eventReceiver",
     "roles/SERVICE.serviceAgent",
@@ -57,7 +57,7 @@ def bindings() -> Mapping[str, Mapping[str, object]]:
 
 
 def role_of(binding: Mapping[str, object]) -> str:
-    """The role's name: of a custom one, the id that its resource gives it."""
+    """The name of the role; for a custom role, the id that its resource gives it."""
     role = str(unquoted(binding["role"]))
     custom = re.search(r"google_project_iam_custom_role\.(\w+)", role)
     if custom is None:
@@ -141,7 +141,7 @@ def test_a_role_on_the_project_is_custom_conditioned_or_exists_nowhere_smaller()
 
 
 def test_only_a_functions_callers_are_set_authoritatively() -> None:
-    """Elsewhere it would take away what others in the project were given."""
+    """An authoritative setting elsewhere would remove what others in the project have."""
     authoritative = {name for name in bindings() if "_iam_member." not in name}
 
     kind = "google_cloud_run_v2_service_iam_binding"
@@ -150,7 +150,7 @@ def test_only_a_functions_callers_are_set_authoritatively() -> None:
 
 
 def test_no_identity_is_named_by_a_string() -> None:
-    """A grant to what is not made yet is refused: each is a resource."""
+    """A grant to an identity that does not exist yet is refused, so each is a resource."""
     named = [p.name for p in source_files() if "gserviceaccount.com" in p.read_text()]
 
     assert named == []

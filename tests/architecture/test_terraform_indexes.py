@@ -1,4 +1,4 @@
-"""Which fields have an index is what the code asks for, and the largest run has room for it.
+"""The indexed fields are those that the code asks for, and the largest run fits them.
 
 The queries are taken from the client as it sends them, and the documents from their published
 schemas: a query or a field that is new fails here until `indexes.tf` knows of it.
@@ -36,9 +36,9 @@ _SCHEMAS = {
     "llm_schemas": "llm_schema",
     "llm_spend": "llm_spend",
 }
-#: Longer than the 1,500 bytes of a string that an index holds.
+#: This is longer than the 1,500 bytes of a string that an index holds.
 _LONG_TEXTS = {"llm_prompts": {"systemInstruction", "userPrompt"}}
-#: Values that begin with the time.
+#: Fields whose values begin with the time.
 _GROWING = {"llm_jobs": {"runId"}}
 _RUNS, _JOBS = "flow_runs", "llm_jobs"
 _WAKE_AT = {
@@ -77,7 +77,7 @@ def _sent(call: Callable[[AsyncClient], Awaitable[object]]) -> Sequence[Structur
 
 @functools.cache
 def queries() -> Sequence[StructuredQuery]:
-    """Every query of the product, as the client sends it."""
+    """Every query that the product makes, as the client sends it."""
     equal = [
         {},
         {"status": "FAILED"},
@@ -106,7 +106,7 @@ def queries() -> Sequence[StructuredQuery]:
 
 
 def needed(query: StructuredQuery) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The collection, the fields that it compares for equality, and those that it sorts by."""
+    """The query's collection, the fields that it compares for equality, those it sorts by."""
     filters = [f.field_filter for f in query.where.composite_filter.filters]
     if query.where.field_filter.field.field_path:
         filters.append(query.where.field_filter)
@@ -124,7 +124,7 @@ def needed(query: StructuredQuery) -> tuple[str, tuple[str, ...], tuple[str, ...
 
 
 def unindexed() -> Mapping[str, set[str]]:
-    """Collection -> its fields without an index, by the module."""
+    """Collection -> its fields without an index, according to the module."""
     named = local_values()["unindexed"]
     expiring = re.findall(
         r'"(\w+)"', str(resources()["google_firestore_field.expiry"]["for_each"])
@@ -138,7 +138,7 @@ def unindexed() -> Mapping[str, set[str]]:
 
 
 def composite() -> set[tuple[str, str, str]]:
-    """The collections, and the fields that have an index together with another one."""
+    """The collections, and the fields that have an index together with another field."""
     runs, due = (resources()[f"google_firestore_index.{name}"] for name in ("runs", "due_jobs"))
     each, created = (unquoted(field["field_path"]) for field in runs["fields"])
     shard, wake_at = (unquoted(field["field_path"]) for field in due["fields"])
@@ -153,7 +153,7 @@ def composite() -> set[tuple[str, str, str]]:
 
 
 def alone(collection: str) -> set[str]:
-    """The fields of the collection that a query needs an index of their own for."""
+    """The fields of the collection for which a query needs an index of one field."""
     return {
         name
         for query in queries()
@@ -163,7 +163,7 @@ def alone(collection: str) -> set[str]:
 
 
 def test_the_queries_are_all_that_the_code_has() -> None:
-    """A module that asks and is not listed here would be missed."""
+    """A module that makes queries and is not listed here would be missed."""
     asking = re.compile(
         r"\.order_by\(|\.where\(|collection_group\(|\.select\(|StructuredQuery\.pb\(|\.run_query\("
     )
@@ -236,7 +236,7 @@ def test_a_field_of_flow_runs_that_is_asked_for_cannot_lose_its_index() -> None:
 
 
 def largest_run() -> dict[str, Any]:
-    """A run with as many ended steps as fit into a document, each as short as can be."""
+    """A run with as many ended steps as fit into a document, each as short as possible."""
     run: dict[str, Any] = json.loads((_CONTRACTS / "examples/flow_run.json").read_text())
     step = run["steps"]["llm_report_1d"]
     each = document_bytes({"steps": {"s0000": step}})

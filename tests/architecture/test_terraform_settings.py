@@ -1,4 +1,4 @@
-"""What Terraform tells the functions is what they read."""
+"""Terraform sets only variables that the functions read."""
 
 import re
 import tomllib
@@ -18,9 +18,10 @@ from tests.support.terraform_module import (
 )
 
 _PAGE = ROOT / "docs/reference/settings.md"
-#: Read by Python itself, and by the functions' framework.
+#: Variables that Python itself and the functions' framework read.
 _NOT_OURS = {"PYTHONUNBUFFERED", "LOG_EXECUTION_ID"}
-#: Fixed by the contract, a secret, or the form of the log: nobody sets them in passing.
+#: Variables that the contract fixes, secrets, and the form of the log: nobody sets them in
+#: passing.
 _NEVER_FREE = {
     "FLOW_RUNS_COLLECTION",
     "GEMINI_API_KEY",
@@ -30,7 +31,7 @@ _NEVER_FREE = {
 
 
 def read_by_the_code() -> set[str]:
-    """The generated reference has every variable."""
+    """The variables that the code reads; the generated reference has all of them."""
     return set(re.findall(r"^\| `([A-Z_]+)`", _PAGE.read_text(), re.MULTILINE))
 
 
@@ -41,14 +42,14 @@ def told_by_terraform() -> set[str]:
 
 
 def managed() -> set[str]:
-    """What the variable `settings` refuses."""
+    """The names that the variable `settings` refuses."""
     text = (MODULE / "variables.tf").read_text()
     block = text[text.index('variable "settings"') :]
     return set(re.findall(r'"([A-Z_]{4,})"', block[: block.index("\n}\n")]))
 
 
 def test_the_functions_read_every_variable_that_they_are_told() -> None:
-    """A name with a mistake in it would be ignored without a word."""
+    """A misspelled name would be ignored without any message."""
     assert told_by_terraform() - read_by_the_code() == set()
 
 

@@ -1,4 +1,4 @@
-"""The console's pages of evaluations in a real browser, for everyone, at three widths."""
+"""The console's evaluation pages in a real browser: accessible, and at three widths."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ WIDTHS = (1440, 768, 390)
 
 
 async def written(tmp_path: Path) -> str:
-    """The name of an evaluation of eight cases, in its folder."""
+    """The name of an evaluation of eight cases that is written to its folder."""
     folder = sample_folder(tmp_path, 8)
     effects = tmp_path / "effects.json"
     effects.write_text(json.dumps([{"contains": PHRASE, "outside_share": 0.5}]))
@@ -71,7 +71,7 @@ async def test_the_list_and_the_page_are_for_everyone_at_three_widths(
                 assert await page.get_by_text("llm_prompt_1d_report_v1_1").first.is_visible()
                 await page.screenshot(path=tmp_path / f"{width}.png")
 
-                # No page scrolls sideways; a wide table does so in its own box.
+                # No page scrolls sideways; a wide table scrolls in its own box.
                 assert await page.evaluate("document.documentElement.scrollWidth") <= width
                 found = await Axe().run(page)
                 assert found.violations_count == 0, found.generate_report()

@@ -1,4 +1,4 @@
-"""The page of an evaluation in a real browser: whole, small, for everyone, at three widths."""
+"""The page of an evaluation in a real browser: complete, small, accessible, at three widths."""
 
 import json
 from pathlib import Path
@@ -69,9 +69,9 @@ async def test_the_page_of_200_cases_is_whole_and_small_and_for_everyone(
         if width == WIDTHS[0]:
             await page.screenshot(path=pictures / "evaluation.png")
 
-        # No page scrolls sideways; a wide table does so in its own box.
+        # No page scrolls sideways; a wide table scrolls in its own box.
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        # All cases are alike, and the whole page takes the checker minutes.
+        # All cases look alike, and checking the whole page takes the checker minutes.
         await page.evaluate(
             "document.querySelectorAll('article.case:nth-of-type(n+4)')"
             ".forEach(each => each.remove())"

@@ -1,4 +1,4 @@
-"""What an operator does in the browser, from the first look to a mended step.
+"""What an operator does in the browser, from the first look to a repaired step.
 
 One environment and one browser serve all of it: starting them is what takes the time.
 """
@@ -76,7 +76,7 @@ class Operated:
     url: str
     pictures: Path
     data_dir: Path
-    #: Everything that the window asked for.
+    #: All addresses that the window asked for.
     requests: list[str]
 
     async def open(self, path: str) -> None:
@@ -84,12 +84,12 @@ class Operated:
         await self.page.goto(self.url + path)
 
     async def show(self, name: str, *, whole: bool = True) -> None:
-        """Keep a picture of the window, and check it for everyone."""
+        """Keep a picture of the window, and check that it is accessible."""
         await self.accessible()
         await self.page.screenshot(path=self.pictures / f"console_{name}.png", full_page=whole)
 
     async def accessible(self) -> None:
-        """Find nothing that keeps somebody out, light or dark.
+        """Check that nothing on the page is an accessibility barrier, in light and dark colors.
 
         https://github.com/dequelabs/axe-core
         """
@@ -101,7 +101,7 @@ class Operated:
             assert found == []
 
     async def show_nothing_wrong(self, *paths: str) -> None:
-        """Check pages of which no picture is kept."""
+        """Check pages without keeping a picture of them."""
         for path in paths:
             await self.open(path)
             await self.accessible()
@@ -130,7 +130,7 @@ class Operated:
             (await client.post(control, json=[rule])).raise_for_status()
 
     async def offer(self, *, per_minute: int | None = None) -> None:
-        """Have the stand-in take so many calls a minute, or all."""
+        """Let the stand-in take this many calls a minute, or all calls."""
         rule = {"tier": "standard", "capacity": 1_000, "when_full": "limit"}
         rules = [{**rule, "per_minute": per_minute}] if per_minute else []
         control = self.environment.addresses["Gemini stand-in"] + "/control/tiers"
@@ -138,11 +138,11 @@ class Operated:
             (await client.put(control, json=rules)).raise_for_status()
 
     async def step(self, run_id: str) -> Mapping[str, Any]:
-        """How the report step of a run stands in the documents."""
+        """The report step of a run, as the documents have it."""
         return dict((await self._run(run_id))[1]["steps"][STEP])
 
     async def set_ready(self, run_id: str) -> None:
-        """Do the orchestrator's part."""
+        """Make the step READY, which is the orchestrator's part."""
         version, _ = await self._run(run_id)
         ref = DocumentRef("flow_runs", run_id)
         write = Update(ref=ref, changes={("steps", STEP, "status"): "READY"}, guard=version)
@@ -259,7 +259,7 @@ async def a_run_goes_live_from_ready_to_a_rendered_report(operator: Operated) ->
     await expect(node).to_contain_text("RUNNING")
     await expect(page.get_by_text("Attempt 1 is at work.")).to_be_visible()
     await expect(node).to_contain_text("SUCCEEDED")
-    # What a screen reader was told.
+    # This is what a screen reader was told.
     await expect(page.get_by_role("status")).to_contain_text(f"{STEP} is now SUCCEEDED")
     await expect(page.get_by_role("img", name=re.compile("model, report call"))).to_be_visible()
     await node.click()
@@ -274,7 +274,7 @@ async def a_run_goes_live_from_ready_to_a_rendered_report(operator: Operated) ->
 
 
 async def tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until it has the focus."""
+    """Press Tab until the element has the focus."""
     for _ in range(_MOST_TABS):
         await page.keyboard.press("Tab")
         if await wanted.evaluate("element => element === document.activeElement"):
@@ -299,7 +299,7 @@ async def a_failed_step_leads_to_its_runbook(operator: Operated) -> None:
     await page.get_by_role("link", name="sweep-silent").click()
     await expect(page.get_by_role("heading", name="The sweep is silent")).to_be_visible()
     await operator.show_nothing_wrong("/errors", "/docs/how-to/runbooks/README.md", "/nothing")
-    # From the list of what wants an operator it is one click.
+    # The runbook is one click away from the list of what needs attention.
     await operator.open("/")
     await page.get_by_role("link", name="Runbook for llm_report_unknown_prompt").click()
     await expect(page).to_have_url(guide + "#prompt_not_found")
@@ -311,7 +311,7 @@ async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
     await operator.open(f"/runs/{HANGING}/steps/{STEP}")
     await expect(page.get_by_text("Attempt 1 is at work.")).to_be_visible()
 
-    # All of it without a mouse.
+    # All of this is done without a mouse.
     await tab_to(page, page.get_by_role("link", name="Cancel this step…"))
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Why?")).to_be_visible()
@@ -336,7 +336,7 @@ async def a_hanging_step_is_cancelled_and_run_again(operator: Operated) -> None:
 async def a_dead_letter_is_replayed(operator: Operated) -> None:
     page, environment = operator.page, operator.environment
     if environment.backend == "embedded":
-        return  # There is no Pub/Sub that could keep one.
+        return  # The embedded backend has no Pub/Sub that could keep a dead letter.
     await operator.begin(DEAD, status="RUNNING", job=queued(DEAD))
     letter = JobMessage(run_id=RunId(DEAD), step_id=StepId(STEP), claim_id=ClaimId("c"))
     topic = f"projects/{environment.project}/topics/{DEAD_LETTER_TOPIC}"
@@ -381,7 +381,7 @@ async def hostile_report_text_stays_inert(operator: Operated) -> None:
     await expect(report.locator("script, img, a, iframe, form")).to_have_count(0)
     await expect(report.locator("style, svg, meta, object, embed")).to_have_count(0)
     assert await page.evaluate("window.pwned") is None
-    # Neither is the page made so wide that the rest is out of sight.
+    # The page is not made so wide either that the rest would be out of sight.
     assert await page.evaluate("document.body.scrollWidth <= window.innerWidth")
     await operator.accessible()
 
@@ -419,7 +419,7 @@ async def the_usage_is_plotted(operator: Operated) -> None:
 
 
 async def a_queue_at_the_provider_is_seen(operator: Operated) -> None:
-    """More runs than the provider takes in a minute."""
+    """There are more runs than the provider takes in a minute, and their queue is seen."""
     page = operator.page
     await operator.open("/quota")
     await expect(page.get_by_text("No call was ever held back")).to_be_visible()
@@ -437,7 +437,7 @@ async def a_queue_at_the_provider_is_seen(operator: Operated) -> None:
 
 
 async def no_page_is_wider_than_its_window(operator: Operated) -> None:
-    """No page is wider than its window, and none keeps anybody out, at any width."""
+    """No page is wider than its window, and all are accessible, at any width."""
     goog = "/runs/20260105-090000_GOOG_demo"
     step, bad = f"{goog}/steps/{STEP}", "/runs/20260105-090000_EURUSD_bad/steps"
     one, other = f"{goog[6:]}/{STEP}", f"{goog[6:]}/llm_report_1w"
@@ -466,7 +466,7 @@ async def no_page_is_wider_than_its_window(operator: Operated) -> None:
 
 
 async def newest_runs_of(operator: Operated) -> Sequence[RunView]:
-    """The runs as the command line reads them."""
+    """The newest runs, as the command line reads them."""
     state = read_state(operator.data_dir)
     assert state is not None
     async with connection_to(operator.environment, state) as connection:

@@ -31,12 +31,12 @@ WHITE = 255
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What came out of the printer."""
+    """What the printer put out."""
 
     pages: Sequence[str]
-    #: Of each page: how far its text keeps from the nearest edge, in points.
+    #: For each page: how far its text is from the nearest edge, in points.
     margins: Sequence[float]
-    #: Of each page: the brightness of its corner.
+    #: For each page: the brightness of its corner.
     corners: Sequence[int]
 
 
@@ -72,7 +72,7 @@ async def is_printed_well(page: Page, timeframe: str, file: Path) -> None:
     title = await page.get_by_role("heading", level=1).inner_text()
     figures = await page.locator("td.figure").all_inner_texts()
     sources = await page.locator(".made dd").all_inner_texts()
-    # Readers with a dark screen print on white paper too.
+    # A reader whose screen is dark prints on white paper too.
     await page.emulate_media(color_scheme="dark")
     await page.pdf(path=file, format="A4")
     printed = read(file)
@@ -80,10 +80,10 @@ async def is_printed_well(page: Page, timeframe: str, file: Path) -> None:
     whole = " ".join("\n".join(printed.pages).split())
     assert title in whole
     assert f" {timeframe} " in title
-    # Not one number is broken, and where it comes from stands below it.
+    # No number is broken across lines, and its source stands below it.
     assert not [one for one in (*figures, *sources) if one not in whole]
     assert len(sources) >= 7
-    # What steers a screen is of no use on paper.
+    # Controls of the screen are of no use on paper.
     assert "Skip to content" not in whole
     assert "Dead letters" not in whole
     assert len(printed.pages) <= MOST_PAGES

@@ -1,4 +1,4 @@
-"""The strict JSON Schemas of the contract say what the code writes and what it requires."""
+"""The contract's strict JSON Schemas say what the code writes and what it requires."""
 
 import copy
 import json
@@ -85,7 +85,7 @@ RUN = DocumentRef("flow_runs", RUN_ID)
 
 
 def problems(name: str, document: Any, *, pointer: str = "") -> list[str]:
-    """What the schema, or a definition in it, says against the document."""
+    """What the schema, or one of its definitions, finds wrong with the document."""
     schema = {"$ref": f"{SCHEMAS[name]['$id']}{pointer}"}
     validator = Draft202012Validator(
         schema, registry=REGISTRY, format_checker=Draft202012Validator.FORMAT_CHECKER
@@ -135,7 +135,7 @@ def test_each_example_validates(path: Path) -> None:
 
 
 def test_every_document_has_an_example() -> None:
-    # The step's schema is a part of the flow run's.
+    # The step's schema is a part of the flow run's schema.
     assert {schema_of(path) for path in EXAMPLES} == set(SCHEMAS) - {"llm_report_step"}
 
 
@@ -226,7 +226,7 @@ def test_everything_that_the_demo_seeds_validates_strictly() -> None:
         for document_id, document in documents.items():
             broken = [step for step in document.get("steps", {}) if "unknown_profile" in step]
             for step_id in broken:
-                # It is there to show what an unknown profile field gives.
+                # This sample shows what an unknown profile field leads to.
                 del document["steps"][step_id]
             assert problems(name, document) == [], document_id
     manifests = [item for item in scenario.objects if b'"png_gcs_uri"' in item.data[:2_000]]
@@ -385,7 +385,7 @@ def test_the_code_reads_a_job_record_without_what_the_schema_does_not_require(
     except JobRecordInvalid:
         refused = True
 
-    # Records of before the field was added have no claim number.
+    # Records that are older than the field have no claim number.
     assert refused is (required and field != "claimNumber")
 
 
@@ -449,7 +449,8 @@ def required(model: type[BaseModel]) -> set[str]:
 
 STEP = ("$defs", "inputs")
 PROFILE = ("$defs", "llmProfile")
-#: (the code's model, where the schema describes the same, what the schema has beside it).
+#: The code's model, the schema that describes the same, the place in the schema, and the fields
+#: that only the schema has.
 MODELS: list[tuple[type[BaseModel], str, tuple[str, ...], set[str]]] = [
     (ReportStepInputs, "llm_report_step", STEP, set()),
     (LlmInputs, "llm_report_step", (*STEP, "properties", "llm"), set()),
@@ -488,12 +489,12 @@ def test_the_fields_that_the_code_reads_are_the_schemas(
         schema = schema[part]
 
     assert set(schema["properties"]) == aliases(model) | beside
-    # Under its deprecated alias, the model's name is there too: an anyOf says so.
+    # The model's name may also stand under its deprecated alias: an anyOf says so.
     assert required(model) - {"modelName"} == set(schema["required"]) - beside
 
 
 def profiles() -> dict[str, Any]:
-    """Profiles, each with one thing that one of schema and code might see otherwise."""
+    """Profiles, each with one thing on which schema and code might disagree."""
     good: dict[str, Any] = {
         "modelName": "gemini-3.5-flash",
         "structuredOutput": {

@@ -1,4 +1,4 @@
-"""One suite for the dead-letter subscription, run on the one in memory and on Pub/Sub's."""
+"""One test suite for the dead-letter subscription, run in memory and on Pub/Sub."""
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +27,7 @@ LIMIT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A subscription, and the way to put a letter there."""
+    """A subscription, and a function that puts a letter there."""
 
     box: DeadLetterBox
     publish: Callable[[bytes, dict[str, str]], Awaitable[str]]

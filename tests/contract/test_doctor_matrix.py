@@ -1,4 +1,4 @@
-"""The doctor as a person, as a service account and impersonated, at every planted fault.
+"""The doctor as a person, as a service account and impersonated, with each planted fault.
 
 The APIs are those of Google's discovery documents, with their verbs, parameters, scopes,
 permissions, pages and errors.
@@ -46,7 +46,7 @@ def sign_in() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def files(sign_in: str, tmp_path_factory: pytest.TempPathFactory) -> dict[Credentials, Path]:
-    """A file of credentials of each kind."""
+    """A file of credentials for each kind of identity."""
     folder = tmp_path_factory.mktemp("credentials")
     found = {kind: folder / f"{kind.name}.json" for kind in Credentials}
     for kind, path in found.items():
@@ -58,7 +58,7 @@ def files(sign_in: str, tmp_path_factory: pytest.TempPathFactory) -> dict[Creden
 def session_of(
     sign_in: str, files: dict[Credentials, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """Signs in as a kind, and puts the APIs in the place of the network."""
+    """Signs in as an identity of this kind, and replaces the network by the APIs."""
     token_url = "_GOOGLE_OAUTH2_TOKEN_ENDPOINT"
     monkeypatch.setattr(google.oauth2.credentials, token_url, f"{sign_in}/token")
     impersonate = "/v1/projects/-/serviceAccounts/{}:generateAccessToken"
@@ -89,7 +89,7 @@ def examined(session: requests.Session) -> Sequence[CheckResult]:
 
 
 def without(*calls: str) -> Collection[str]:
-    """All permissions but those of these methods."""
+    """All permissions except those of these methods."""
     return EVERY_PERMISSION - {call.permission for call in CALLS if call.method in calls}
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_invented(session_of: Any, kind: Credentials) -> None:
     apis = GoogleApis(healthy_project())
 
     assert examined(session_of(kind, apis)) == []
-    # The other places of a schedule are asked for only where it is not in the first.
+    # The other locations of a schedule are asked for only if it is not in the first.
     asked = {call.method for call in CALLS} - {"cloudscheduler.projects.locations.list"}
     assert set(apis.called) == asked
 
@@ -137,7 +137,7 @@ def test_a_permission_that_is_missing_is_named_with_the_role_that_has_it(
     for finding in told:
         assert f"{who} has not {call.permission}" in finding.problem
         assert f"--member={who} --role={call.role}" in finding.remedy
-    # Nothing is made of what was not seen.
+    # Nothing is concluded from what could not be seen.
     assert all("not checked" in f.problem for f in found if f.subject == told[0].subject)
 
 
@@ -172,7 +172,7 @@ def test_an_api_that_was_enabled_a_moment_ago_wants_patience(
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.method)
 def test_a_call_reads_and_takes_the_scope_that_is_asked_for(call: Any) -> None:
-    """By the API's own discovery document."""
+    """The API's own discovery document says which scope a call needs."""
     method = described(call)
 
     assert SCOPE in method["scopes"]
@@ -183,7 +183,7 @@ def test_a_call_reads_and_takes_the_scope_that_is_asked_for(call: Any) -> None:
 def test_the_read_only_scope_would_be_refused_and_told(
     session_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service account gets exactly what it asks for; most of these methods refuse that."""
+    """A service account gets exactly the scope it asks for; most methods here refuse it."""
     monkeypatch.setattr(rest, "SCOPE", _READ_ONLY)
     session = session_of(Credentials.ACCOUNT, GoogleApis(healthy_project()))
 

@@ -1,4 +1,4 @@
-"""One suite for the document store, run on the embedded one and on the real Firestore's."""
+"""One test suite for the document store, run on the embedded one and on real Firestore."""
 
 import asyncio
 import os
@@ -60,7 +60,7 @@ def emulator_client(host: str) -> Any:
 
 
 def fresh() -> DocumentRef:
-    """A place where nothing stands: the tests share one database."""
+    """A document that does not exist: the tests share one database."""
     return DocumentRef("flow_runs", uuid.uuid4().hex)
 
 

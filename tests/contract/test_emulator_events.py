@@ -76,7 +76,7 @@ async def client(
 
 
 def _client(project: str) -> Any:
-    # Untyped, as the library's constructor and `close` are.
+    # The client is untyped, as the library's constructor and `close` are.
     credentials: Any = AnonymousCredentials
     return AsyncClient(project=project, credentials=credentials())
 
@@ -121,7 +121,8 @@ async def test_updates_and_deletions_carry_the_old_value(
         await dispatcher.received(3)
         await asyncio.wait_for(relay.idle(), _PATIENCE_SECONDS)
 
-    # The relay promises no order: one has only a new value, one both, one only the old.
+    # The relay promises no order: one event has only a new value, one has both, one only the
+    # old.
     events = [dispatcher.event(index) for index in range(3)]
     [updated] = [event for event in events if event.value.name and event.old_value.name]
     [deleted] = [event for event in events if not event.value.name]

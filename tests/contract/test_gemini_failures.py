@@ -1,4 +1,4 @@
-"""Failures below and beside the provider's answers: the network, credentials, cancellation."""
+"""Failures that are no answer of the provider: of network or credentials, or cancellation."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ async def served(*faults: FaultRule) -> AsyncIterator[tuple[GeminiModel, Calls]]
 
 
 async def came(calls: Calls, count: int) -> None:
-    """Wait for so many requests."""
+    """Wait until so many requests have come."""
     while calls.received[MODEL] < count:  # noqa: ASYNC110 - the server tells nobody
         await asyncio.sleep(0.01)
 
@@ -107,7 +107,7 @@ async def test_one_call_is_one_request_whatever_becomes_of_it(kind: FaultKind) -
 
 
 async def test_a_model_that_wants_to_go_on_is_not_asked_to_behind_the_caller_s_back() -> None:
-    """The library would, by default: several paid calls for one."""
+    """By default the library would ask on, and make several paid calls out of one."""
     goes_on = FaultRule(kind=FaultKind.FINISH_REASON, reason="CONTINUATION", times=9)
 
     async with served(goes_on) as (model, calls):
@@ -133,7 +133,7 @@ async def test_a_call_that_was_canceled_leaves_the_model_usable() -> None:
 
 
 async def test_calls_that_hang_do_not_hold_up_the_others() -> None:
-    """Steps share one client, and its connections, per instance."""
+    """Steps of one instance share a client and its connections."""
     hanging = FaultRule(kind=FaultKind.HANG, contains="stuck", times=16)
     async with served(hanging) as (model, calls):
         stuck = [
@@ -238,7 +238,7 @@ async def test_a_token_that_is_refused_again_ends_the_step(backend: Backend) -> 
         with pytest.raises(GeminiAccessDenied, match="401 UNAUTHENTICATED"):
             await model.generate(model_request(), timeout_seconds=LONG_SECONDS)
 
-    # A key cannot be refreshed.
+    # A key cannot be refreshed, unlike other credentials.
     assert app.state.calls.received == {MODEL: 2 if backend is Backend.VERTEX else 1}
 
 
@@ -275,7 +275,7 @@ async def test_a_gateway_s_delay_is_heeded(retry_after: str, seconds: int | None
 
 
 class Endless:
-    """Answers with a status, and then with bytes until nobody takes them."""
+    """Answers with a status, and then sends bytes until nobody takes them."""
 
     def __init__(self, status: str, piece: bytes = b" " * 65_536, *headers: str) -> None:
         self.head = "\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode()
@@ -287,7 +287,8 @@ class Endless:
     ) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(self.head)
-        # A bound, so that a reader without one fails the test and not the machine.
+        # The bytes are bounded, so that a reader without a bound fails the test and not the
+        # machine.
         while self.sent < 16 * MAX_ANSWER_BYTES:
             writer.write(self.piece)
             self.sent += len(self.piece)
@@ -304,7 +305,7 @@ async def test_an_answer_that_does_not_end_is_read_up_to_a_bound() -> None:
             await model.generate(model_request(), timeout_seconds=LONG_SECONDS)
 
     assert failure.value.maybe_billed
-    # Beside what was read, the sockets' buffers hold some.
+    # Beside what was read, the buffers of the sockets hold some bytes.
     assert endless.sent < 2 * MAX_ANSWER_BYTES
 
 
@@ -383,7 +384,7 @@ async def test_a_token_server_that_does_not_end_is_asked_again(
 async def test_a_name_that_nobody_has_is_the_environment_s_mistake(
     answer: int, *, final: bool, behind_a_proxy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a resolver that cannot say for now is asked again."""
+    """When the resolver only cannot answer for now, it is asked again instead."""
 
     def resolve(host: str | bytes | None, *_: object, **__: object) -> NoReturn:
         assert host in {"gemini.invalid", "proxy.invalid", b"gemini.invalid", b"proxy.invalid"}

@@ -1,4 +1,4 @@
-"""The stand-in's service tiers: room, what happens without it, and what answers say of it."""
+"""The stand-in's service tiers: their room, calls without room, and what answers tell of it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,21 +37,21 @@ class Provider:
     background: GeminiInteractions
 
     async def offer(self, *rules: dict[str, Any]) -> int:
-        """Set the tiers from outside, as other processes do."""
+        """Set the tiers from outside, as another process would."""
         async with httpx2.AsyncClient() as client:
             answer = await client.put(f"{self.url}/control/tiers", json=list(rules))
             return answer.status_code
 
     async def ask(self, tier: ServiceTier) -> ModelAnswer:
-        """One answer."""
+        """Ask for one answer."""
         return await self.at_once.generate(asked(tier), timeout_seconds=SECONDS)
 
     async def begin(self, tier: ServiceTier) -> str:
-        """One call in the background."""
+        """Begin one call in the background."""
         return await self.background.begin(asked(tier), timeout_seconds=SECONDS)
 
     async def state(self, call_id: str) -> object:
-        """What became of it."""
+        """The state of the call."""
         return await self.background.fetch(call_id, timeout_seconds=SECONDS)
 
 

@@ -30,7 +30,7 @@ PNG = tiny_png()
 # They end in bytes whose base64 differs between the two alphabets.
 JPEG = picture("JPEG") + b"\xfb\xef\xbe\xfb\xff" * 3
 WEBP = picture("WEBP") + b"\xfb\xff\xfe\xff" * 3
-#: Has what the client library could be tempted to rewrite or to refuse.
+#: A schema with what the client library could be tempted to rewrite or to refuse.
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",

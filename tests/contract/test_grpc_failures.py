@@ -1,4 +1,4 @@
-"""Whatever Firestore and Pub/Sub answer or do not: one of a port's outcomes, and in time."""
+"""Whatever Firestore and Pub/Sub answer or fail to answer becomes a port's outcome, in time."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -86,7 +86,7 @@ Operation = Callable[[str], Awaitable[object]]
 
 
 async def outcome(behave: Behavior, operation: Operation) -> tuple[BaseException | None, float]:
-    """What came of it, and after how many seconds."""
+    """The outcome of the operation, and after how many seconds it came."""
     async with serving(behave) as host, stopwatch() as watch:
         try:
             await operation(host)
@@ -171,7 +171,8 @@ async def test_the_dead_letter_box_keeps_time_too(
 
     error, seconds = await outcome(behave, operation)
 
-    # A pull that is not answered found nothing, and an acknowledgement's answer is empty.
+    # A pull without an answer counts as having found nothing; an acknowledgement's answer is
+    # empty anyway.
     silent = behave is hang if act == "pull" else behave is garbage
     assert error is None if silent else isinstance(error, BoxUnavailable)
     assert seconds < SECONDS + GRACE

@@ -248,7 +248,7 @@ async def test_a_call_that_was_stopped_tells_how_it_ended() -> None:
         call_id = await gemini.begun()
         await gemini.model.stop(call_id, timeout_seconds=SECONDS)
         state = await gemini.model.fetch(call_id, timeout_seconds=SECONDS)
-        # Once more changes nothing.
+        # Doing it once more changes nothing.
         await gemini.model.stop(call_id, timeout_seconds=SECONDS)
 
     assert isinstance(state, CallFailed)

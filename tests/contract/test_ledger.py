@@ -1,4 +1,4 @@
-"""The ceiling under a race on the real Firestore's preconditions."""
+"""The ceiling holds in a race on the real Firestore's preconditions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -67,7 +67,7 @@ async def store(
 def job(step: int) -> JobRecord:
     return JobRecord(
         run_id=RUN,
-        # Whatever a step id may hold, it is a key in the account.
+        # Whatever characters a step id has, it is a key in the account.
         step_id=StepId(f"1d:step-`{step}"),
         claim_id=ClaimId("claim"),
         event_id="event",

@@ -77,7 +77,7 @@ async def held(documents: FirestoreDocuments, number: int) -> HeldJob:
     return job
 
 
-#: Finished in as many processes; commits a step allowed.
+#: In how many processes the steps end, and how many commits a step may take.
 @pytest.mark.parametrize(("processes", "most_commits"), [(STEPS, 4), (10, 3), (1, 1)])
 async def test_fifty_steps_of_one_run_end_at_once_and_none_is_lost(
     processes: int, most_commits: int, documents: FirestoreDocuments, proxy: FirestoreProxy
@@ -125,7 +125,7 @@ async def test_fifty_steps_of_one_run_end_at_once_and_none_is_lost(
 
 
 def finalizer(documents: FirestoreDocuments, seed: int) -> Finalizer:
-    """What one process finalizes with."""
+    """What a process needs in order to finalize."""
     return Finalizer(
         documents=documents,
         records=record_reader(documents),

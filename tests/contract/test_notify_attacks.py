@@ -1,4 +1,4 @@
-"""The one public function under attack, over a real socket: nothing comes of it.
+"""The only public function under attack, over a real socket: no attack has any effect.
 
 `ATTACKS=10000` sends so many forged requests instead of a few hundred; `-s` shows the figures.
 """
@@ -34,22 +34,23 @@ ATTACKS = int(os.environ.get("ATTACKS", "300"))
 PATH = hook_path(ADDRESS, NEW)
 TEXT, _, SIGNATURE = PATH.partition(".")
 OLD_SIGNATURE = hook_path(ADDRESS, OLD).partition(".")[2]
-#: Forged requests come in so many batches; what is held after each is compared.
+#: Forged requests come in this many batches; the memory held after each is compared.
 BATCHES = 10
-#: What may be held after the last batch beyond what was after the first: nothing that grows.
+#: How much more memory may be held after the last batch than after the first: nothing that
+#: grows.
 MOST_GROWTH_BYTES = 65_536
-#: What the transports may hold on to.
+#: How much memory the transports may hold.
 SPARE_BYTES = 1_048_576
-#: How far the times of two kinds of forgery may lie apart, of so many requests of each.
+#: How far the times of two kinds of forgery may differ, with this many requests of each.
 MOST_APART, ENOUGH = 0.1, 500
-#: With fewer, chance has its say.
+#: How far they may differ with fewer requests, when chance has more influence.
 MOST_APART_OF_FEW = 1.0
 BODY = json.dumps(TOLD).encode()
 
 
 @pytest.fixture(autouse=True)
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that reaches a database, or the real topic, may even be made."""
+    """Nothing that reaches a database, or the real topic, may even be created."""
 
     def never() -> Any:
         raise AssertionError("a hook reached for a client")
@@ -59,7 +60,7 @@ def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forged(draw: Random) -> Iterator[str]:
-    """Paths that look like ours more or less."""
+    """Paths that look more or less like ours."""
     while True:
         other = replace(ADDRESS, call=draw.randint(2, 9_999))
         late = timedelta(seconds=draw.randint(1, 10**6))
@@ -113,7 +114,7 @@ async def test_forged_paths_wake_nobody_and_leave_nothing_but_a_count(
 async def test_the_time_of_an_answer_says_nothing_of_a_signature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """How much of a signature is right cannot be measured, nor which secret it is near."""
+    """Nobody can measure how much of a signature is right, nor which secret it is near."""
     other = hook_path(ADDRESS, "x" * 32).partition(".")[2]
     another = hook_path(replace(ADDRESS, call=2), NEW).partition(".")[2]
     kinds = {
@@ -129,7 +130,8 @@ async def test_the_time_of_an_answer_says_nothing_of_a_signature(
         for _ in range(-(-ATTACKS // len(kinds))):
             draw.shuffle(order)
             for kind in order:
-                # Of the processor: what else the machine does is no part of it.
+                # This is the time of the processor, so whatever else the machine does is no
+                # part of it.
                 begun = time.process_time()
                 assert await function.post(kinds[kind]) == 404
                 times[kind].append(1000 * (time.process_time() - begun))
@@ -142,7 +144,7 @@ async def test_the_time_of_an_answer_says_nothing_of_a_signature(
             quartiles=[round(each, 3) for each in found],
             samples=len(times[kind]),
         )
-    # The lower ones: what disturbs a request only ever makes it longer.
+    # The lower quartiles are compared, as a disturbance only ever makes a request longer.
     quick = [found[0] for found in quartiles.values()]
     apart = max(quick) / min(quick) - 1
     _show("lower quartiles apart", percent=round(100 * apart, 1))
@@ -183,7 +185,7 @@ async def test_big_bodies_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     _show("bodies of 10 MB", times=2 * times, most_bytes=most)
     assert taken == []
     assert reasons == {"too_large": times, "unsigned": times}
-    # A request has ten megabytes; what the transports buffer is bounded.
+    # A request has ten megabytes; what the transports buffer of it is bounded.
     assert most < 64 * MAX_BODY_BYTES + 2 * SPARE_BYTES
 
 
@@ -207,7 +209,7 @@ async def test_slow_bodies_are_answered_and_hold_nobody_up(
 async def _half_sent(
     function: Notify,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A request with a good address, whose body never comes."""
+    """A request with a valid address, whose body never comes."""
     parts = urlsplit(function.url)
     reader, writer = await asyncio.open_connection(
         parts.hostname, parts.port, family=socket.AF_INET

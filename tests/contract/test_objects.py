@@ -40,7 +40,7 @@ class Objects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served(Objects):
-    """A store behind a server, which can be made to fail."""
+    """A store behind a server that can be made to fail."""
 
     faults: StorageFaults
 
@@ -209,7 +209,7 @@ async def test_a_server_that_does_not_name_generations_never_passes_off_another(
 async def test_what_arrives_larger_than_its_stored_size_is_broken_off(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Cloud Storage does with an object whose Content-Encoding is gzip: it is inflated."""
+    """Cloud Storage does so with an object whose Content-Encoding is gzip: it is inflated."""
     uri = GcsUri(BUCKET, "inflated")
     await create(served, uri, b"x" * 100_000)
     stat = GcsObjects._stat

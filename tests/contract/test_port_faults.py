@@ -1,4 +1,4 @@
-"""Whatever an adapter meets: one of its port's outcomes, and in the time that it was given."""
+"""Whatever an adapter meets becomes an outcome of its port, within the time it was given."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from tests.tables.port_faults import PORTS, TABLE, Cell, Fault, Operation
 from tests.tables.port_faults_page import PAGE, page
 
 SECONDS = 0.6
-#: Much more than what ends at once needs, on however busy a machine.
+#: Much more time than is needed by what ends at once, however busy the machine is.
 LONG_SECONDS = 60.0
 SOON_SECONDS = 20.0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def first_uses() -> None:
-    """The client libraries load parts of themselves when they are first used."""
+    """Use the client libraries once: they load parts of themselves at their first use."""
 
     async def once() -> None:
         for operation in (Operation.STAT, Operation.GENERATE, Operation.BEGIN):

@@ -26,7 +26,7 @@ _QUICK = RelayPolicy(first_retry_seconds=0.01, longest_retry_seconds=0.05)
 
 @dataclass(slots=True, kw_only=True)
 class _Dispatcher:
-    """Notes each request; answers by `status`, after `seconds`."""
+    """Notes each request, and answers with `status` after `seconds`."""
 
     status: Callable[[int], int] = lambda _: 200
     seconds: float = 0.0
@@ -285,7 +285,7 @@ async def test_a_full_queue_refuses() -> None:
 
 
 async def test_what_is_not_settled_at_the_end_is_dropped_and_counted() -> None:
-    """Nobody waits for it either: neither those who did already nor those who come later."""
+    """Nobody waits for it: neither those who already waited nor those who come later."""
     dispatcher = _Dispatcher(status=lambda _: 500)
     policy = RelayPolicy(first_retry_seconds=60.0)
 

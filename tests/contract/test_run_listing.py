@@ -1,4 +1,4 @@
-"""One suite for what operators ask of the database, on the embedded documents and Firestore."""
+"""One test suite for operators' queries, run on the embedded documents and on Firestore."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Database:
         await self.store.commit([Create(ref=ref, data=data)], timeout_seconds=TIMEOUT)
 
     async def ids(self, question: Question) -> list[str]:
-        """What is found, by id."""
+        """The ids of the runs that are found."""
         found = await self.listing.find(question, timeout_seconds=TIMEOUT)
         return [one.ref.document_id for one in found]
 
@@ -78,7 +78,7 @@ async def test_pages_meet_without_a_gap_and_without_a_run_seen_twice(
 ) -> None:
     for number in range(7):
         created: Any = NOW - number * DAY
-        # Some write texts, some write timestamps, some several runs in the same second.
+        # Some writers store texts and some store timestamps; several runs have the same second.
         text = "2026-01-04T00:00:00Z" if number % 2 else "2026-01-02T00:00:00.000Z"
         await database.put(RUNS, f"r{number}", createdAt=text if number < 4 else created)
     whole = await database.ids(NewestFirst(collection=RUNS, limit=10))

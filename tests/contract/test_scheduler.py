@@ -1,4 +1,4 @@
-"""What stands in for Cloud Scheduler: again and again, never twice at once, whatever fails."""
+"""Cloud Scheduler's stand-in asks again and again, never twice at once, whatever fails."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Ten processes read one schema from the real Firestore and send it to the model: one body.
+"""Ten processes read a schema from the real Firestore and send the model the same bytes.
 
 A map in Firestore has no order, and each process' client gives its maps in another one.
 """
@@ -26,7 +26,7 @@ from tests.contract.test_documents import emulator_client
 PROCESSES = 10
 SCHEMA_ID = "llm_schema_1d_report_v1_0"
 REASONED = ["evidence", "counter_evidence", "risk", "verdict", "confidence"]
-#: What the executor does between its batch read and its call, with its own adapters.
+#: What the executor does between its batch read and its call, with the executor's adapters.
 SENDS = """
 import asyncio, sys
 from google.cloud.firestore_v1.async_client import AsyncClient

@@ -1,4 +1,4 @@
-"""Whatever Cloud Storage answers or does not: one of the port's outcomes, and in time."""
+"""Whatever Cloud Storage answers or fails to answer becomes an outcome of the port, in time."""
 
 import asyncio
 import base64
@@ -61,7 +61,7 @@ def test_every_exception_beneath_the_client_is_an_outcome(kind: type[BaseExcepti
 
 
 class Nobody(AnonymousCredentials):
-    """Sends no token, and has no other one to try."""
+    """Sends no token, and has no other token to try."""
 
     def refresh(self, request: object) -> None:
         del request
@@ -189,7 +189,8 @@ def endless(status: int) -> Answering:
     async def how(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n\r\n".encode())
-        # A bound, so that a reader without one fails the test and not the machine.
+        # The bytes are bounded, so that a reader without a bound fails the test and not the
+        # machine.
         for _ in range(256 * MAX_SMALL_BODY_BYTES // 65_536):
             writer.write(b" " * 65_536)
             await writer.drain()
@@ -233,7 +234,7 @@ async def test_reads_that_drip_neither_keep_a_thread_nor_keep_an_upload_waiting(
         results = await asyncio.gather(*reads, return_exceptions=True)
         await asyncio.sleep(0.1)
         idle = store._reads._work_queue.qsize()
-        # Every thread is free again: all of them at once take what comes now.
+        # Every thread is free again: together they take what comes now.
         async with stopwatch() as watch:
             again = [asyncio.create_task(read(store, 0.3)) for _ in range(MAX_PARALLEL_READS)]
             await asyncio.gather(*again, return_exceptions=True)

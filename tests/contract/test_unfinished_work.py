@@ -1,4 +1,4 @@
-"""One suite for what the sweep asks, run on the embedded documents and on real Firestore's."""
+"""One test suite for the sweep's queries, run on embedded documents and on real Firestore."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ async def test_pages_of_due_jobs_follow_one_another_without_gap_or_repetition(
 ) -> None:
     odd = ["r~1d:report", "r~a b", "r~Übersicht 日", "r~a.b"]
     for number, name in enumerate(odd + [f"n{n}" for n in range(5)]):
-        # Several share their time: the id decides where a page ends.
+        # Several documents have the same time, so the id decides where a page ends.
         await documents.put("llm_jobs", name, {"wakeAt": NOW - (number % 3) * SECOND})
     everything = ids(await documents.due())
 

@@ -37,11 +37,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a module's mutants came to."""
+    """The result of a module's mutants."""
 
     tried: int
     unlisted: Sequence[Mutant]
-    #: Listed, and killed or no longer a mutant of the module.
+    #: Listed as survivors, but killed, or no longer mutants of the module.
     stale: Sequence[str]
 
     @property
@@ -72,7 +72,7 @@ def verdict(
 
 
 def check(checked: Checked, repository: Path) -> Verdict:
-    """Try the module's mutants, but for those that were tried on these very sources.
+    """Try the module's mutants, except those that were already tried on these same sources.
 
     Raises:
         TestsFail: the tests fail on the module as it is.
@@ -93,7 +93,7 @@ def check(checked: Checked, repository: Path) -> Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """What was tried, a line each; the first line names the sources it was tried on."""
+    """The results so far, one a line; the first line names the sources they are from."""
 
     path: Path
 

@@ -48,7 +48,7 @@ _DELETED = (
     ast.Continue,
     ast.Break,
 )
-#: Conditions whose own mutants negate them already.
+#: Conditions that their own mutants already negate.
 _NEGATED_BY_THEMSELVES = (ast.Compare, ast.BoolOp, ast.Constant)
 
 
@@ -115,7 +115,7 @@ def _spliced(lines: Sequence[bytes], change: _Change) -> str:
 
 
 def _changes(node: ast.AST, *, place: str, in_function: bool) -> Iterator[_Change]:
-    """The changes of this node and of all below it."""
+    """The changes of this node and of all nodes below it."""
     if _says_nothing(node):
         return
     inner = place if in_function else _place_in(node, place)
@@ -131,7 +131,7 @@ def _changes(node: ast.AST, *, place: str, in_function: bool) -> Iterator[_Chang
 
 
 def _place_in(node: ast.AST, place: str) -> str:
-    """What a reader calls the place inside this node: a class, a function, a constant."""
+    """The name of the place inside this node, for a reader: a class, a function, a constant."""
     match node:
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
             inner = name
@@ -174,7 +174,7 @@ def _instead_of_statement(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _changed_expressions(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """What is replaced at this node, and by what."""
+    """The parts of this node that are replaced, and by what."""
     if isinstance(node, ast.expr):
         for changed in _instead_of(node):
             yield node, changed
@@ -186,7 +186,7 @@ def _changed_expressions(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def _answers(function: _Function) -> Iterator[ast.expr]:
-    """What a function that says yes or no returns."""
+    """The values that a function returns if it says yes or no."""
     if isinstance(function.returns, ast.Name) and function.returns.id == "bool":
         for node in ast.walk(function):
             value = node.value if isinstance(node, ast.Return) else None

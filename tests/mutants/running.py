@@ -28,22 +28,22 @@ import pytest
 from tests.mutants.mutations import Mutant
 
 PROCESSES = 2
-#: What the tests may read; everything else stays behind.
+#: The files that the tests may read; everything else is left behind.
 _COPIED = ("dispatcher", "docs", "executor", "infra", "shared", "tests", "pyproject.toml")
 #: A mutant may be this many times as slow as the module itself, and at least this slow: what
 #: is only slowed down by others on the machine must not count as noticed.
 _PATIENCE = 10.0
 _LEAST_SECONDS = 60.0
-#: The module itself may take this long.
+#: The module itself may take this long, in seconds.
 _BASE_SECONDS = 600.0
 _SHOWN_CHARS = 2000
-#: A mutant that allocates without an end stops here.
+#: A mutant that allocates without end stops at this size.
 _MEMORY_BYTES = 8 * 1024**3
 _FORK = multiprocessing.get_context("fork")
 
 
 class Outcome(StrEnum):
-    """What the tests said of a mutant."""
+    """What the tests found about a mutant."""
 
     KILLED = "killed"
     SURVIVED = "survived"
@@ -100,7 +100,7 @@ def _copy(root: Path, tree: Path) -> None:
 
 
 def _prepare(subject: Subject, trees: Sequence[Path]) -> float:
-    """Load what the tests load from outside, and return how many seconds they take then."""
+    """Load what the tests load from outside; return how many seconds they take after that."""
     loaded = trees[0] / "loaded.txt"
     _must_pass(subject, trees[0], loaded=loaded)
     with warnings.catch_warnings():
@@ -109,7 +109,8 @@ def _prepare(subject: Subject, trees: Sequence[Path]) -> float:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
     began = time.monotonic()
-    # Once more, in every tree and with all loaded: only a mutant may make them fail from here.
+    # Run once more, in every tree and with all loaded: from here on, only a mutant may fail
+    # them.
     for tree in trees:
         _must_pass(subject, tree)
     return (time.monotonic() - began) / len(trees)
@@ -168,7 +169,7 @@ class _Run:
         return not self.process.is_alive() or time.monotonic() >= self.deadline
 
     def end(self) -> Outcome:
-        """End all that it started, and tell what it found."""
+        """End all that it started, and return what it found."""
         alive = self.process.is_alive()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid or 0, signal.SIGKILL)
@@ -185,9 +186,9 @@ def _wait_for_one(runs: Sequence[_Run]) -> None:
 
 
 def _run_tests(subject: Subject, tree: Path, seconds: float, loaded: Path | None) -> None:
-    """In the forked process: become one that knows the tree only, and run the tests there."""
+    """In the forked process: become one that knows only the tree, and run the tests there."""
     os.setsid()
-    # Should the process that started this one be killed, this one still ends.
+    # If the process that started this one is killed, this one still ends.
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     os.chdir(tree)
@@ -217,7 +218,7 @@ def _forget(root: Path, tree: Path) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    # A module that is written anew within a second may look unchanged to its compiled file.
+    # A module that is written again within a second may look unchanged to its compiled file.
     sys.dont_write_bytecode = True
 
 

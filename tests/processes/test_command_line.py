@@ -1,4 +1,4 @@
-"""What all commands have in common, and those that need no environment."""
+"""What all commands have in common, and tests of commands that need no environment."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def commands() -> Mapping[str, Any]:
 def test_every_command_prints_json_when_asked_and_shows_an_example(name: str) -> None:
     command = commands()[name]
 
-    # One prints what its protocol says, the other the lines that it runs.
+    # `mcp` prints what its protocol says, and `bootstrap` prints the lines that it runs.
     assert name in {"mcp", "bootstrap"} or any(
         "--json" in option.opts for option in command.params
     )
@@ -43,7 +43,7 @@ def test_every_command_prints_json_when_asked_and_shows_an_example(name: str) ->
 def test_every_command_of_an_environment_has_the_same_options_for_it(name: str) -> None:
     names = {option.name for option in commands()[name].params}
 
-    # The one that prepares a project needs no environment to be there.
+    # `bootstrap` prepares a project, so it needs no existing environment.
     if name != "bootstrap" and {"project", "database", "local"} & names:
         assert {"project", "database", "local", "data_dir"} <= names
 

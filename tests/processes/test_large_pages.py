@@ -1,4 +1,4 @@
-"""A page of the sweep takes little memory, whatever the runs on it hold."""
+"""A page of the sweep takes little memory, whatever the runs on it contain."""
 
 import json
 import subprocess
@@ -8,8 +8,9 @@ from infra.local.processes.bundle import REPOSITORY
 from shared.domain.document_size import MAX_DOCUMENT_BYTES
 
 RUNS = 20
-#: One such run takes 45 MiB as a message, and its list eight as Python's. A page that kept
-#: all messages added 921 MiB, one that decoded all fields 194 MiB; ours adds 60 to 90 MiB.
+#: One such run takes 45 MiB as a message, and its list takes eight as Python's. A page that
+#: kept all messages added 921 MiB, and one that decoded all fields added 194 MiB; ours adds 60
+#: to 90 MiB.
 MOST_BYTES = 160 * 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""The commands as tools: what a client of the protocol's own package is served."""
+"""The commands as tools, as a client from the protocol's own package gets them."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence

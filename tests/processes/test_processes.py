@@ -1,4 +1,4 @@
-"""No child process outlives what started it."""
+"""No child process outlives the process that started it."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ def _pids(folder: Path) -> tuple[int, ...]:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether it runs; an ended process that nobody has waited for does not."""
+    """Whether the process runs; an ended process that nobody has waited for does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The measuring of steps that nobody waits for, on two short waits."""
+"""Measuring steps that nobody waits for, with two short waits."""
 
 import pytest
 
@@ -13,8 +13,8 @@ def test_the_request_logs_of_the_processes_say_what_a_wait_costs() -> None:
     assert list(costs) == [1.0, 3.0]
     for cost in costs.values():
         assert cost.invocations == [2, 2]
-        # A hook, and three events of the run, for each step.
+        # For each step there are a hook and three events of the run.
         assert len(cost.in_all) == 2
         assert all(seconds > 0 for seconds in cost.notify_seconds + cost.dispatcher_seconds)
-        # Nobody has the step while its model works.
+        # Nobody works on the step while its model does.
         assert all(late < 60 for late in cost.late_seconds)

@@ -1,4 +1,4 @@
-"""What the model is searched for: that it has no error, and that its breakages have one."""
+"""The searches of the model: that it has no error, and that each breakage has one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Check:
     what: str
     defines: Mapping[str, int]
     has_error: bool = False
-    #: Takes seconds, and runs with the tests.
+    #: Whether the search takes only seconds, and runs with the tests.
     small: bool = True
 
 
@@ -64,7 +64,7 @@ CHECKS: Sequence[Check] = (
     _without("the sweep's writes are guarded", "NO_SWEEP_GUARD"),
 )
 
-#: Traces that no run may leave, each with one thing wrong.
+#: Traces that no run may leave; each has one thing wrong.
 ILLEGAL: Sequence[Trace] = tuple(
     tuple(Event[name] for name in text.split())
     for text in (

@@ -47,18 +47,18 @@ class StepEvents:
     """Gathers the events of every step (implements `simulate.Watcher`)."""
 
     of_steps: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    #: The steps whose lease is known to have run out.
+    #: The steps whose lease is known to have expired.
     _expired: set[str] = field(default_factory=set)
     _cancelled_at: dict[str, datetime] = field(default_factory=dict)
     #: The step of each call, by the call's identity.
     _under_way: dict[int, str] = field(default_factory=dict)
 
     def beside(self, observer: Observer) -> Observer:
-        """See there."""
+        """See `Watcher.beside`."""
         return _Both(self, observer)
 
     def traces(self) -> Sequence[Trace]:
-        """What happened to each step."""
+        """The events of each step."""
         return [tuple(events) for events in self.of_steps.values()]
 
     def committed(self, who: Process | None, changes: Sequence[Change]) -> None:
@@ -101,13 +101,14 @@ class StepEvents:
             yield _ENDS[after]
 
     def _expiry(self, job: JobChange) -> Iterator[Event]:
-        """The lease that was over when somebody else acted on it."""
+        """The expiry of the lease, where somebody else acted after it was over."""
         if job.old is None or job.old["state"] != "RUNNING" or job.key in self._expired:
             return
         self._expired.add(job.key)
         events, over_at = self.of_steps[job.key], job.old["lease"]["expiresAt"]
         if events[-1:] == [Event.CANCEL] and self._cancelled_at[job.key] >= over_at:
-            # It was over before the orchestrator's write, which came between look and act.
+            # The lease was over before the orchestrator's write, which came between look and
+            # act.
             events.insert(-1, Event.EXPIRE)
         else:
             yield Event.EXPIRE
@@ -143,7 +144,7 @@ class StepEvents:
             self._under_way[id(call)] = key
 
     def ended(self, call: CallSeen, *, free: bool) -> None:
-        """The call has ended; one that cost nothing was, to the model, never made."""
+        """Note that the call has ended; to the model, a free call was never made."""
         key = self._under_way.pop(id(call), None)
         if free and key is not None:
             events = self.of_steps[key]

@@ -1,4 +1,4 @@
-"""Spin's verifier of the model: made, compiled and run."""
+"""Spin's verifier of the model: it is generated, compiled and run."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from tests.protocol.events import Trace
 MODEL = Path(__file__).with_name("protocol.pml")
 _SECONDS = 600
 _MOST_STEPS = 100_000
-#: As in production, and as many claims as a simulated run comes to.
+#: The limits are those of production, with as many claims as a simulated run comes to.
 _REPLAYED = {"MORE": 1, "BAD_ANSWERS": 1, "ACTS": 1, "ATTEMPTS": 5, "CALLS": 5, "WAKES": 2}
 _CLAIMS = 12
 
@@ -24,18 +24,18 @@ class SpinMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an exhaustive search came to."""
+    """The result of an exhaustive search."""
 
     states: int
     errors: int
-    #: The first assertion that does not hold.
+    #: The first assertion that fails.
     violated: str
     #: Whether the search reached every state.
     exhaustive: bool
 
 
 def installed() -> bool:
-    """Whether the model can be checked here."""
+    """Whether Spin and a C compiler are there, so that the model can be checked."""
     return bool(shutil.which("spin") and shutil.which("gcc"))
 
 
@@ -63,7 +63,7 @@ def verified(defines: Mapping[str, int]) -> Verdict:
 
 
 def refused(traces: Sequence[Trace]) -> Sequence[Trace]:
-    """The traces that no execution of the model follows to their ends.
+    """The traces that no execution of the model follows to the end.
 
     Raises:
         SpinMissing: it cannot be done here.

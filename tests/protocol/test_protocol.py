@@ -1,4 +1,4 @@
-"""The model names real code, has no error, and allows what simulated runs do and no more."""
+"""The model names real code, has no error, and allows just what simulated runs do."""
 
 import importlib
 import os
@@ -42,10 +42,10 @@ def test_all_states_are_as_they_should_be(check: Check) -> None:
     assert check.has_error or verdict.exhaustive
 
 
-# Half a minute of work, which a loaded machine may take ten times as long for.
+# This is half a minute of work, which a loaded machine may take ten times as long for.
 @pytest.mark.timeout(600)
 def test_the_model_allows_what_simulated_runs_do() -> None:
-    # Sixty seeds used to have as many different traces as these have now.
+    # Sixty seeds used to have as many different traces as these seeds have now.
     traces = recorded(0, 120)
 
     assert len(set(traces)) > 20

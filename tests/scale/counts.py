@@ -11,11 +11,11 @@ from tests.simulation.process import Process
 from tests.simulation.promises import LLM_REPORT
 from tests.simulation.records import Change
 
-#: Over so many seconds a rate counts as sustained.
+#: A rate counts as sustained when it lasts this many seconds.
 WINDOW_SECONDS = 10
-#: The indexes whose values only grow, by collection, as infra/terraform has them: the fields of
-#: each, the growing one the last. Entries whose other fields differ lie apart. The ids of
-#: runs and jobs begin with the time too.
+#: The indexes whose values only grow, by collection, as infra/terraform has them. The fields of
+#: each are listed with the growing one last. Entries that differ in the other fields lie in
+#: different places. The ids of runs and jobs grow too, as they begin with the time.
 SEQUENTIAL: Mapping[str, Sequence[tuple[str, ...]]] = {
     "llm_jobs": (("shard", "wakeAt"), ("queue",), ("__name__",)),
     "flow_runs": (
@@ -36,25 +36,25 @@ class Counts:
 
     seconds: Callable[[], float]
     calls: Counter[Kind] = field(default_factory=Counter)
-    #: Calls of the sweep's, which belong to no step.
+    #: Calls of the sweep, which belong to no step.
     sweep_calls: Counter[Kind] = field(default_factory=Counter)
     messages: int = 0
-    #: Commits of the executors' that end a step, also those that lost against another.
+    #: Executors' commits that end a step, including those that lost against another commit.
     ending_commits: int = 0
     ended: int = 0
-    #: From a step's being READY until its first lease.
+    #: Seconds from the moment when a step is READY until its first lease.
     waits: list[float] = field(default_factory=list)
     _ready_at: dict[str, float] = field(default_factory=dict)
     _writes: dict[DocumentRef, Counter[int]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
-    #: By the index's name, and by the place in it.
+    #: By the name of the index, and by the place in it.
     _index_writes: dict[tuple[str, str], Counter[int]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
 
     def operation(self, kind: Kind, who: str, target: str) -> None:
-        """A call of a port."""
+        """Count a call of a port."""
         ends = kind is Kind.COMMIT and "flow_runs/" in target and who.startswith("executor")
         self.ending_commits += ends
         (self.sweep_calls if who.startswith("sweep") else self.calls)[kind] += 1
@@ -82,7 +82,7 @@ class Counts:
         before, after = ([_value(ref, data, field) for field in fields] for data in (old, new))
         if before == after:
             return
-        # One that leaves and one that comes are written in the same moment.
+        # Removing the old entry and adding the new one are writes at the same moment.
         for entry in {str(each[:-1]) for each in (before, after) if each[-1] is not None}:
             self._index_writes[name, entry][second] += 1
 
@@ -105,7 +105,7 @@ class Counts:
         return sum(self.calls[kind] for kind in _FIRESTORE) / max(1, self.ended)
 
     def busiest(self, collection: str) -> float:
-        """Writes a second to the busiest document, sustained."""
+        """Writes a second to the document that is written most, sustained."""
         of_documents = (x for ref, x in self._writes.items() if ref.collection == collection)
         return max(map(_sustained, of_documents), default=0.0)
 
@@ -117,7 +117,7 @@ class Counts:
         return rates
 
     def p99_wait(self) -> float:
-        """Seconds from READY to the lease that 99 in 100 steps stay below."""
+        """Seconds from READY to the lease: 99 in 100 steps wait no longer."""
         return sorted(self.waits)[len(self.waits) * 99 // 100] if self.waits else 0.0
 
 

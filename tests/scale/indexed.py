@@ -1,4 +1,4 @@
-"""Documents in memory whose two queries cost what they bring, not what is stored."""
+"""Documents in memory whose two queries cost what they return, not what is stored."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ class IndexedDocuments(EmbeddedDocuments):
 
     @property
     def waiting(self) -> int:
-        """Jobs that are to be looked at, now or later."""
+        """Jobs that are to be looked at now or later."""
         return len(self._wake_times)
 
     def due(self, now: datetime) -> int:

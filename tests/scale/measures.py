@@ -1,4 +1,4 @@
-"""What is counted: steady loads, many runs, many due jobs, many ends of one run."""
+"""What is counted: steady loads, many runs, many due jobs, and many ends in one run."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ _SETTLING_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A steady load, and what it asked for."""
+    """A steady load, and the calls and writes that it took."""
 
     steps_a_second: int
     seconds: int
@@ -49,7 +49,7 @@ class Load:
 
 
 def load(steps_a_second: int, seconds: int) -> Load:
-    """So many steps a second for so long, with a sweep every minute."""
+    """Run this many steps a second for this long, with a sweep every minute."""
     site = Site(instances=max(2, steps_a_second // 4))
     runs = steps_a_second * seconds // STEPS_OF_A_RUN
 
@@ -81,7 +81,7 @@ class _Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What sweeping took."""
+    """What the sweeping took."""
 
     documents: int
     sweeps: int
@@ -103,7 +103,7 @@ class Swept:
 
 
 def sweep_runs(runs: int) -> Swept:
-    """One sweep through so many RUNNING runs, in which there is nothing to do."""
+    """Sweep once through this many RUNNING runs, in which there is nothing to do."""
     site = _without_events()
     for number in range(runs):
         run_id = f"20260105-090000_BTCUSDT_{number:06x}"
@@ -113,7 +113,7 @@ def sweep_runs(runs: int) -> Swept:
 
 
 def sweep_due(jobs: int, *, most: int) -> Swept:
-    """Sweeps until each of so many due jobs was published once."""
+    """Sweep until each of this many due jobs was published once."""
     site, sink = _without_events(), _Sink()
     site.deployment.topic = sink  # type: ignore[assignment]
     for number in range(jobs // STEPS_OF_A_RUN):
@@ -173,7 +173,7 @@ def _sweep(site: Site, documents: int, *, most: int, done: Callable[[], bool]) -
 
 
 def ended_run(steps: int) -> Site:
-    """One run whose steps end at once, each in its own process."""
+    """A run whose steps all end at the same moment, each in its own process."""
     site = Site(instances=4 * steps, model_seconds=(15.0, 15.0))
     site.create_run(0, steps)
     site.run(lambda: site.counts.ended >= steps or site.loop.time() > _SETTLING_SECONDS)
@@ -181,6 +181,6 @@ def ended_run(steps: int) -> Site:
 
 
 def ends_of_one_run(steps: int) -> float:
-    """Commits for each of so many steps of one run that end at once."""
+    """Commits per step when this many steps of one run end at the same moment."""
     counts = ended_run(steps).counts
     return counts.ending_commits / max(1, counts.ended)

@@ -1,4 +1,4 @@
-"""What is to be reached, and the limits of the services that it comes from."""
+"""The figures to be reached, and the service limits that they come from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Row:
 
     @property
     def reached(self) -> bool:
-        """Whether it is within the limit."""
+        """Whether the figure is within the limit."""
         return self.value <= self.at_most
 
     def as_json(self) -> dict[str, object]:
@@ -44,7 +44,7 @@ class Row:
 
 
 def load_rows(load: Load) -> Sequence[Row]:
-    """Those of a steady load."""
+    """The rows of a steady load."""
     counts = load.counts
     return [
         Row(what="steps that did not end", value=load.steps - counts.ended, at_most=0),
@@ -75,7 +75,7 @@ def load_rows(load: Load) -> Sequence[Row]:
                 at_most=_INDEX_WRITES,
             )
             for name, rate in counts.index_rates().items()
-            # For the names of documents there is advice and no figure:
+            # For the names of documents there is advice, but no figure:
             # https://cloud.google.com/firestore/docs/best-practices
             if not name.endswith("__name__")
         ),
@@ -88,7 +88,7 @@ def load_rows(load: Load) -> Sequence[Row]:
 
 
 def sweep_rows(swept: Swept) -> Sequence[Row]:
-    """Those of sweeping much."""
+    """The rows for sweeping many runs and jobs."""
     return [
         Row(what="documents that were not reached", value=not swept.all_reached, at_most=0),
         Row(what="seconds of a sweep", value=swept.longest_seconds, at_most=_SWEEP_SECONDS),
@@ -101,7 +101,7 @@ def sweep_rows(swept: Swept) -> Sequence[Row]:
 
 
 def ends_row(commits: float) -> Row:
-    """That of many ends of one run."""
+    """The row for many steps of one run that end at the same moment."""
     return Row(
         what="commits for each end, each in a process of its own",
         value=commits,

@@ -46,9 +46,9 @@ from tests.simulation.world import Call, World
 
 _T = TypeVar("_T")
 
-#: What a call of Firestore, Pub/Sub or Cloud Storage takes, there and back.
+#: How long a call of Firestore, Pub/Sub or Cloud Storage takes, there and back.
 PORT_SECONDS = 0.02
-#: What a call of the model takes.
+#: How long a call of the model takes.
 MODEL_SECONDS = (8.0, 22.0)
 STEPS_OF_A_RUN = 4
 _NANOSECONDS = int(EPOCH.timestamp()) * 10**9
@@ -66,7 +66,7 @@ class ScaleWorld(World):
         self._draw = Random(1)
 
     async def perform(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
-        """See there."""
+        """See `World.perform`."""
         self._counts.operation(call.kind, call.process.name, call.target)
         call.begin()
         thinking = self._draw.uniform(*self._model_seconds) if call.work_seconds else 0.0
@@ -77,7 +77,7 @@ class ScaleWorld(World):
 
 
 class Nobody:
-    """Watches nothing: what goes wrong shows in the counts."""
+    """Observes nothing: whatever goes wrong shows in the counts."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -183,7 +183,7 @@ class Site:
             self.records.create(Create(ref=DocumentRef(collection, name), data=dict(data)))
 
     def create_run(self, number: int, steps: int = STEPS_OF_A_RUN) -> None:
-        """Another run, whose steps are READY."""
+        """Create another run, whose steps are READY."""
         run_id = f"20260105-090000_BTCUSDT_{number:06x}"
         reports = [Report(step_id=f"report_{step}") for step in range(steps)]
         for report in reports:
@@ -198,13 +198,13 @@ class Site:
         )
 
     def run(self, over: Callable[[], bool]) -> None:
-        """Let time pass until it is over."""
+        """Let time pass until `over` says so."""
         with remembered(), self._settings():
             while True:
                 try:
                     self.loop.run(over)
                 except RunsInCircles:
-                    # Much goes on here; what has ended need not be kept.
+                    # A great many tasks come and go here, so those that have ended are dropped.
                     self.loop._tasks = [task for task in self.loop._tasks if not task.done()]
                 else:
                     return
@@ -220,7 +220,7 @@ class Site:
             stages.dispatcher_settings = original
 
     def start(self, work: Any) -> None:
-        """Run this beside everything."""
+        """Run this as a task beside all others."""
         self.loop.create_task(work, context=contextvars.Context())
 
     def sweep_for_ever(self) -> None:

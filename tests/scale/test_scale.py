@@ -1,4 +1,4 @@
-"""The counting itself: a small load on the real code, and the limits that it keeps."""
+"""The counting itself: a small load on the real code, which keeps the limits."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.scale.rows import load_rows
 from tests.scale.site import STEPS_OF_A_RUN
 from tests.simulation.nemesis import Kind
 
-#: Wanted, and not reached where the steps of a run end one after the other: see
+#: This figure is wanted, but not reached where the steps of a run end one after the other: see
 #: docs/explanation/scale.md.
 _NOT_YET = "Firestore calls a step"
 
@@ -20,7 +20,7 @@ def test_a_small_load_ends_and_keeps_every_limit_of_the_services() -> None:
 
 
 def test_a_step_costs_the_calls_that_the_architecture_says() -> None:
-    """A claim for all steps of a run; for each of them two reads, a lease and an end."""
+    """One claim serves all steps of a run; each step takes two reads, a lease and an end."""
     found = load(4, 4)
 
     steps, calls = found.counts.ended, found.counts.calls

@@ -1,4 +1,4 @@
-"""What somebody else than the worker does to the first step of the first run."""
+"""What anybody other than the worker does to the first step of the first run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,14 @@ _ON_ENDED = frozenset({Act.RERUN, Act.CHANGE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Others:
-    """Everybody else."""
+    """Carries out the acts of everybody other than the worker."""
 
     orchestrator: Orchestrator
     operators: Stage
     dead_letters: DeadLetters
 
     def can(self, act: Act) -> bool:
-        """Whether the act makes sense as things stand."""
+        """Whether the act makes sense in the present state."""
         if act is Act.REPLAY:
             return bool(self.dead_letters.letters)
         status = self._steps()[self._step_id]["status"]
@@ -36,7 +36,7 @@ class Others:
         return act not in {Act.CANCEL, *_ON_ENDED} or (status in ENDED) == (act in _ON_ENDED)
 
     def act(self, act: Act) -> Request | None:
-        """Do it; for an operator, the request that does it."""
+        """Carry out the act; return an operator's request, if it is an operator's act."""
         if act in _BY_OPERATORS:
             return self.operators.start(self._command(act))
         if act is Act.CHANGE:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.simulation.mutations import MUTATIONS, Mutation
 
-#: What of the simulation's breakages no order of operations shows: budgets that only many
-#: failures spend, texts, and what needs inputs that are bad from the beginning.
+#: The simulation's breakages that no order of operations shows: of budgets that only many
+#: failures spend, of texts, and those that need inputs which are bad from the beginning.
 _NOT_OF_ORDER = frozenset(
     {
         "attempts_unbounded",
@@ -26,7 +26,7 @@ BREAKAGES: dict[str, Mutation] = {
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
-    """Run with one thing broken."""
+    """Run the block with one thing broken."""
     with pytest.MonkeyPatch.context() as patch:
         BREAKAGES[name].apply(patch)
         yield

@@ -1,4 +1,4 @@
-"""Enumerations on all processors: bounded, and gone on with where they were left."""
+"""Enumerations on all processors: bounded, and continued from where they were left."""
 
 import json
 import os
@@ -23,21 +23,21 @@ _CHUNK = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enumerated:
-    """What an enumeration came to."""
+    """The result of an enumeration."""
 
     scene: str
     bounds: Bounds
     schedules: int
     states: int
-    #: Schedules that were not run before the time was over.
+    #: How many schedules were not run before the time was over.
     left: int
     seconds: float
-    #: The simplest one that breaks a promise.
+    #: The simplest schedule that breaks a promise.
     broken: Found | None
 
     @property
     def sound(self) -> bool:
-        """Whether all was enumerated, and nothing broke a promise."""
+        """Whether all schedules were enumerated, and none broke a promise."""
         return not self.left and self.broken is None
 
     def as_json(self) -> dict[str, object]:
@@ -66,14 +66,14 @@ class Enumerated:
 
 @contextmanager
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """All processors."""
+    """A pool with all processors."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as found:
         yield found
 
 
 @cache
 def _visited(enumeration: str) -> Visited:
-    """What this process has told of already: it need not go on there again."""
+    """The states that this process has reported: it need not go on from them again."""
     del enumeration
     return Visited()
 
@@ -93,7 +93,7 @@ def enumerate_scene(
     seconds: float,
     kept_in: FilePath | None = None,
 ) -> Enumerated:
-    """Run all schedules of the scene, unless the time is over or one breaks a promise.
+    """Run all schedules of the scene, until the time is over or one breaks a promise.
 
     Args:
         workers: where they run.
@@ -139,7 +139,7 @@ def _added(frontier: Frontier, done: set[Future[Sequence[Found]]]) -> Found | No
 
 @cache
 def _fingerprint() -> str:
-    """Of the code: what was enumerated on other code says nothing about this."""
+    """A fingerprint of the code: what was enumerated on other code says nothing about it."""
     digest = blake2b(digest_size=16)
     for folder in _SOURCES:
         for file in sorted((_ROOT / folder).rglob("*.py")):

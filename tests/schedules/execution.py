@@ -30,7 +30,7 @@ from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.simulate import MOST_SECONDS, SWEEP_SECONDS
 from tests.simulation.stages import Deployment
 
-#: Choices that no schedule comes near to: what takes more runs in circles.
+#: No schedule comes near this number of choices: one that takes more runs in circles.
 MAX_CHOICES = 400
 
 
@@ -38,9 +38,9 @@ MAX_CHOICES = 400
 class Choice:
     """One thing that may happen next."""
 
-    #: Its name in a schedule.
+    #: The name of the choice in a schedule.
     text: str
-    #: Somebody who could go on is interrupted by it.
+    #: Whether the choice interrupts a process that could go on.
     preempts: bool
     pending: Pending | None = None
     outcome: Outcome = Outcome.DONE
@@ -50,13 +50,13 @@ class Choice:
 
     @property
     def faulty(self) -> bool:
-        """Whether something goes wrong with it."""
+        """Whether something goes wrong with the choice."""
         return self.outcome is not Outcome.DONE
 
 
 @dataclass(slots=True, kw_only=True)
 class NamedDeployment(Deployment):
-    """Draws ids and seeds for each process by itself: no order of others decides them."""
+    """Draws ids and seeds for each process separately: no order of others decides them."""
 
     _drawn: dict[str, int] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class NamedDeployment(Deployment):
 
     @override
     def _seed(self) -> int:
-        # Of the stages' own draws none may be the same in two processes.
+        # A seed that a stage draws for itself may not be the same in two processes.
         self._ids += 1
         return self._ids
 
@@ -115,7 +115,8 @@ class Execution:
         self._acts_left = list(scene.acts)
         self._requests: list[Request] = []
         self._current: Process | None = None
-        #: A fault, or a process stopped while time passed: they excuse a second model call.
+        #: Whether there was a fault, or a process was stopped while time passed: both excuse a
+        #: second model call.
         self.excused = False
         self.taken: list[str] = []
         self._state = StateDigest(self.world, self.records, self.checker, bucket, provider)
@@ -164,7 +165,8 @@ class Execution:
             self.platform.copies = copies
         orchestrator.seed()
         if self.scene.claimed:
-            # The event of the run's creation is no choice here: its job is published already.
+            # The event of the run's creation is no choice here, because its job is published
+            # already.
             [event] = self.platform.items
             self.platform.copies = {Kind.MESSAGE: copies.pop(Kind.MESSAGE)}
             event.start(self.world.loop.time())
@@ -183,7 +185,7 @@ class Execution:
         self.world.calm = False
 
     def choices(self) -> Sequence[Choice]:
-        """All that may happen next; the first is what happens if nobody interferes."""
+        """All that may happen next; the first choice is what happens if nobody interferes."""
         current = self._current
         going = bool(current and current.alive and self.world.ready(current))
         own = list(self._operations(current, preempts=False)) if current and going else []
@@ -194,7 +196,7 @@ class Execution:
             for choice in self._operations(process, preempts=going)
         ]
         found = [*own, *others, *self._starts(going=going), *self._time()]
-        # What goes wrong is never the usual way on.
+        # A fault is never the usual way to continue.
         return sorted(found, key=lambda choice: choice.faulty)
 
     def _processes(self) -> Iterator[Process]:
@@ -215,7 +217,7 @@ class Execution:
     def _starts(self, *, going: bool) -> Iterator[Choice]:
         offered: set[tuple[Kind, str, int]] = set()
         for item in self.platform.items:
-            # Of equal copies it is enough to start one.
+            # Where several copies are equal, it is enough to start one of them.
             same = (item.kind, item.delivery.name, item.attempt)
             if item.waits and self._left.get(item.kind) and same not in offered:
                 offered.add(same)
@@ -235,7 +237,7 @@ class Execution:
             yield Choice(text="time", preempts=self._somebody_goes_on(), moment=min(known))
 
     def _somebody_goes_on(self) -> bool:
-        """Whether anybody has to be stopped, or kept waiting, for time to pass."""
+        """Whether a process has to be stopped, or a delivery kept waiting, for time to pass."""
         stopped = self.world.loop.stopped
         return any(x.call.process not in stopped for x in self.world.held) or any(
             item.waits and item.original and self._left.get(item.kind)
@@ -254,14 +256,14 @@ class Execution:
         return [(at - EPOCH).total_seconds() for at in found if at is not None]
 
     def _next_due(self) -> float | None:
-        """When the next job is due, as long as anybody may still come and look."""
+        """When the next job is due, as long as a sweep or a delivery may still look at it."""
         if not self._sweeps_left and not any(self._left.values()):
             return None
         now = self.world.loop.time()
         return min((at for at in self._wake_times() if at > now), default=None)
 
     def take(self, choice: Choice) -> None:
-        """Let it happen, and all that follows without another operation or time."""
+        """Take the choice, and let happen what follows without another operation or time."""
         self.taken.append(choice.text)
         self.excused |= choice.faulty
         try:
@@ -295,7 +297,8 @@ class Execution:
 
     def _operate(self, pending: Pending, outcome: Outcome) -> None:
         self._current = pending.call.process
-        # What came due while it was stopped comes first: it may have given up.
+        # What came due while the process was stopped comes first: the process may have given
+        # up.
         self._resume(self._current)
         if not pending.decision.done():
             self.world.note(self._current.name, f"{pending.call.kind} {outcome}")
@@ -303,7 +306,7 @@ class Execution:
 
     def _resume(self, process: Process) -> None:
         if process in self.world.loop.stopped:
-            # The checker excuses what a process cannot know that was stopped until now.
+            # The checker excuses a process that was stopped until now for what it cannot know.
             process.resumes_at = self.world.loop.time()
             self.world.loop.resume(process)
 
@@ -320,7 +323,7 @@ class Execution:
             item.hear(now)
 
     def digest(self) -> bytes:
-        """The same for states that go on in the same way."""
+        """A digest that is the same for states which continue in the same way."""
         agents = [
             request.process
             for request in self._requests
@@ -331,7 +334,7 @@ class Execution:
         return self._state.of(agents, current, self.platform.items, (*counts, self.excused))
 
     def finish(self) -> Sequence[Violation]:
-        """Let everything go on undisturbed to its end, and judge what is left."""
+        """Let everything continue undisturbed to its end, and judge what is left."""
         loop, world = self.world.loop, self.world
         world.calm = True
         for process in self._stopped():
@@ -341,7 +344,8 @@ class Execution:
                 pending.decision.set_result(Outcome.DONE)
         self.platform.let_go()
         if not self.excused and not self.scene.event_lost:
-            # Events and messages alone bring it to its end: a sweep would only hide what lacks.
+            # Only events and messages bring the run to its end: a sweep would hide it if one
+            # were missing.
             self._go_on(lambda: not self.platform.open)
             self._judge("without a sweep, ")
         scheduler = Scheduler(world=world, sweeps=self.sweeps, every_seconds=SWEEP_SECONDS)

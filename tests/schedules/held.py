@@ -1,4 +1,4 @@
-"""A world in which every operation of a port waits until it is chosen."""
+"""A world in which every operation on a port waits until it is chosen."""
 
 import asyncio
 import contextvars
@@ -17,26 +17,28 @@ from tests.simulation.world import Call, World
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-#: Jitter between two tries is shorter, and after it comes an operation, whose place in the
-#: order is enumerated anyway; the pause between two looks for an answer is longer.
+#: The shortest wait that matters. Jitter between two tries is shorter; it is followed by an
+#: operation, whose place in the order is enumerated anyway. The pause between two looks for an
+#: answer is longer.
 SHORTEST_WAIT_SECONDS = 0.4
 
-#: Objects and documents that nobody writes once the run stands. Reading them commutes with
-#: every operation, so the order of such a read is no choice.
+#: Objects and documents that nobody writes after the run was created. Reading them commutes
+#: with every operation, so the order of such a read is no choice.
 _NEVER_WRITTEN = ("inputs/", "llm_prompts/", "llm_schemas/")
-#: What changes nothing: to die before it or after it is the same to everybody else.
+#: Operations that change nothing: whether a process dies before or after one is the same to all
+#: others.
 _LOOKS = frozenset({Kind.READ, Kind.QUERY, Kind.STAT, Kind.FETCH, Kind.ASK, Kind.PULL})
 
 
 class Steady(Random):
-    """Draws the same each time."""
+    """Draws the same number each time."""
 
     def __init__(self, draw: float = 0.5) -> None:
         super().__init__(0)
         self._draw = draw
 
     def random(self) -> float:
-        """See there."""
+        """See `Random.random`."""
         return self._draw
 
 
@@ -47,7 +49,7 @@ class Outcome(StrEnum):
     CRASH_BEFORE = "crash_before"
     CRASH_AFTER = "crash_after"
     LOST_ANSWER = "lost_answer"
-    REFUSED = "refused"  #: It does not happen, and the caller is told so.
+    REFUSED = "refused"  #: The operation does not happen, and the caller is told so.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +62,7 @@ class Pending:
 
     @property
     def faults(self) -> Sequence[Outcome]:
-        """How it can go wrong, as far as the order of things is concerned."""
+        """The ways in which it can go wrong, as far as they matter to the order of things."""
         faults = [Outcome.CRASH_BEFORE]
         if self.call.kind not in _LOOKS:
             faults += [Outcome.CRASH_AFTER, Outcome.REFUSED]
@@ -70,7 +72,7 @@ class Pending:
 
 
 class HeldLoop(VirtualLoop):
-    """A virtual loop whose time moves when told, and whose processes can be stopped."""
+    """A virtual loop whose time moves only when told, and whose processes can be stopped."""
 
     def __init__(self) -> None:
         super().__init__(Steady())
@@ -83,7 +85,7 @@ class HeldLoop(VirtualLoop):
         *args: *_Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """As there; a wait too short to matter is none."""
+        """As `VirtualLoop.call_at`, but a wait too short to matter counts as none."""
         if when - self._now >= SHORTEST_WAIT_SECONDS:
             return super().call_at(when, callback, *args, context=context)
         handle = _Handle(self._now, callback, args, self, context)
@@ -91,7 +93,7 @@ class HeldLoop(VirtualLoop):
         return handle
 
     def settle(self) -> None:
-        """Run until nothing goes on without an operation or without time."""
+        """Run until nothing can go on without a chosen operation or without time."""
         self.run(lambda: True)
 
     def next_moment(self) -> float | None:
@@ -102,17 +104,17 @@ class HeldLoop(VirtualLoop):
         return self._timers[0][0] if self._timers else None
 
     def advance(self, moment: float) -> None:
-        """Let the time become this, with no timer before it, and settle."""
+        """Set the time, before which no timer may be due, and settle."""
         super().call_at(moment, lambda: None, context=contextvars.Context())
         jumps = iter((False, True))
         self.run(lambda: next(jumps, True))
 
     def hold(self, process: Process) -> None:
-        """Hold back whatever of this process comes due, until `resume`."""
+        """Hold back whatever of this process becomes due, until `resume`."""
         self.stopped.setdefault(process, [])
 
     def resume(self, process: Process) -> None:
-        """Let it go on: first with what came due meanwhile."""
+        """Let the process go on, beginning with what became due meanwhile."""
         self._ready.extend(self.stopped.pop(process, ()))
         self.settle()
 
@@ -133,7 +135,7 @@ def make_held_loop() -> HeldLoop:
 
 
 class HeldWorld(World):
-    """Holds operations, and remembers what each process has heard."""
+    """Holds operations until they are chosen, and remembers what each process was told."""
 
     loop: HeldLoop
 
@@ -143,20 +145,21 @@ class HeldWorld(World):
         nemesis.schedule = Steady((min(call_seconds, 25.0) - 2.0) / 28.0)
         super().__init__(loop, nemesis, traced=traced)
         self._call_seconds = call_seconds
-        #: Nothing is held any more.
+        #: Whether operations are no longer held.
         self.calm = True
         self.held: list[Pending] = []
-        #: A digest of all that a process was told, by its name: with the code, its state.
+        #: A digest of all that a process was told, by its name: together with the code it is
+        #: its state.
         self.heard: dict[str, bytes] = {}
-        #: Gives what an answer says, but for what is not the same in equal states.
+        #: Gives what an answer says, without the parts that differ between equal states.
         self.told: Callable[[object], object] = repr
 
     def ready(self, process: Process) -> Sequence[Pending]:
-        """The operations of this process that wait, in the order in which they came."""
+        """The waiting operations of this process, in the order in which they came."""
         return [pending for pending in self.held if pending.call.process is process]
 
     async def perform(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
-        """See there: once the operation is chosen, it happens as was decided."""
+        """See `World.perform`: once the operation is chosen, it happens as was decided."""
         self.next_fault(call.kind, call.process.name, call.target)
         call.begin()
         if call.work_seconds:
@@ -200,7 +203,7 @@ class HeldWorld(World):
             raise call.unanswered
 
     def forget_dead(self) -> None:
-        """Drop what no living process waits for."""
+        """Drop the operations for which no living process waits."""
         self.held = [pending for pending in self.held if pending.call.process.alive]
 
 

@@ -1,4 +1,4 @@
-"""How soon the enumeration finds what is broken on purpose, and by which schedule."""
+"""How soon the enumeration finds each deliberate breakage, and by which schedule."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from tests.schedules.campaign import pool
 from tests.schedules.scenes import SCENES
 from tests.schedules.search import Bounds, Found, Frontier, Visited, run_path, shrunk
 
-#: A schedule with more preemptions and crashes than this is not tried.
+#: Schedules with more preemptions and crashes than this are not tried.
 _MOST_DEVIATIONS = 3
 _BOUNDS = Bounds(preemptions=2, faults=1)
-#: So many schedules must do.
+#: Each breakage must be found within this many schedules.
 MOST_SCHEDULES = 60_000
 
 
@@ -22,7 +22,7 @@ class Catch:
     name: str
     schedules: int
     scene: str = ""
-    #: The shortest; None when nothing was found.
+    #: The shortest schedule; None when nothing was found.
     schedule: tuple[str, ...] | None = None
     violation: str = ""
 
@@ -47,7 +47,7 @@ class Catch:
 
 
 def hunt(name: str) -> Catch:
-    """Break it, and enumerate all scenes, the simplest schedules first, until that shows."""
+    """Break it, and enumerate all scenes, the simplest schedules first, until one shows it."""
     with broken(name):
         for number, (scene, found) in enumerate(_simplest_first(), start=1):
             if found.violations:
@@ -76,6 +76,6 @@ def _simplest_first() -> Iterator[tuple[str, Found]]:
 
 
 def hunted() -> Iterator[Catch]:
-    """Every breakage, each in turn."""
+    """Hunt for every breakage, each in turn."""
     with pool() as workers:
         yield from workers.map(hunt, BREAKAGES)

@@ -1,4 +1,4 @@
-"""Eventarc and Pub/Sub with their hands tied: each delivery waits to be chosen."""
+"""Eventarc and Pub/Sub under control: each delivery waits to be chosen."""
 
 import asyncio
 import contextvars
@@ -37,7 +37,7 @@ class Item:
 
     kind: Kind
     delivery: Delivery
-    #: Must be delivered; a copy only may.
+    #: Whether it must be delivered; a copy may be, but need not.
     original: bool
     attempt: int = 0
     request: Request | None = None
@@ -46,7 +46,7 @@ class Item:
 
     @property
     def waits(self) -> bool:
-        """Whether it could be delivered now."""
+        """Whether it could be delivered at present."""
         return not self.done and self.request is None
 
     def start(self, seconds: float) -> Request:
@@ -58,7 +58,7 @@ class Item:
         return self.request
 
     def hear(self, seconds: float) -> None:
-        """Take the answer, if there is one or the platform waits no longer."""
+        """Take the answer, if there is one, or note that the platform waits no longer."""
         if self.request is None:
             return
         late = seconds - self.started_at > self.delivery.deadline_seconds
@@ -76,15 +76,16 @@ def _unanswered(request: Request) -> Request:
 
 @dataclass(slots=True, kw_only=True)
 class HeldPlatform(Platform):
-    """Keeps what is to be delivered, until it is let go."""
+    """Keeps what is to be delivered, until it is chosen or let go."""
 
-    #: How often the next thing of a kind may be delivered at the same time, if not once.
+    #: How many copies of the next item of a kind may be delivered at the same time; one by
+    #: default.
     copies: dict[Kind, int] = field(default_factory=dict)
     calm: bool = False
     items: list[Item] = field(default_factory=list)
 
     def deliver(self, kind: Kind, delivery: Delivery) -> None:
-        """See there."""
+        """See `Platform.deliver`."""
         if self.calm:
             Platform.deliver(self, kind, delivery)
             return
@@ -94,7 +95,7 @@ class HeldPlatform(Platform):
         ]
 
     def let_go(self) -> None:
-        """Deliver as the cloud does from now on, first what is left."""
+        """Deliver as the cloud does from now on, beginning with what is left."""
         self.calm = True
         for item in self.items:
             if item.request is not None:

@@ -1,4 +1,4 @@
-"""What takes part in an enumeration: who may start when, and what others write meanwhile."""
+"""Who takes part in an enumeration, who may start when, and what others write meanwhile."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from tests.simulation.nemesis import Kind
 
 
 class Act(StrEnum):
-    """What somebody else than the worker does, at any moment at which it can."""
+    """What anybody other than the worker does, at any moment at which it is possible."""
 
-    TOUCH = "touch"  #: Fields of the run change that are no concern of ours.
-    CANCEL = "cancel"  #: The orchestrator cancels the step,
-    CANCEL_RUN = "cancel_run"  #: the run with its steps,
-    CLOSE_RUN = "close_run"  #: or the run alone.
-    RERUN = "rerun"  #: The orchestrator makes the ended step READY again,
-    CHANGE = "change"  #: the same, with other inputs.
-    OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels the step,
-    OPERATOR_RERUNS = "operator_reruns"  #: has the ended one run again,
-    REPLAY = "replay"  #: or replays the dead letters.
+    TOUCH = "touch"  #: Fields of the run change that do not concern the worker.
+    CANCEL = "cancel"  #: The orchestrator cancels the step.
+    CANCEL_RUN = "cancel_run"  #: The orchestrator cancels the run with its steps.
+    CLOSE_RUN = "close_run"  #: The orchestrator cancels the run alone.
+    RERUN = "rerun"  #: The orchestrator makes the ended step READY again.
+    CHANGE = "change"  #: The orchestrator makes it READY again, with other inputs.
+    OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels the step.
+    OPERATOR_RERUNS = "operator_reruns"  #: An operator has the ended step run again.
+    REPLAY = "replay"  #: An operator replays the dead letters.
 
 
 _EXECUTORS = {Kind.MESSAGE: 2}
@@ -28,25 +28,25 @@ _DISPATCHERS = {Kind.EVENT: 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A beginning, and all that may happen after it in any order."""
+    """A beginning, and all that may happen after it, in any order."""
 
     name: str
-    #: What it is, as the docs say it.
+    #: What the scene is, in the words of the docs.
     what: str
     scenario: str = "single"
     call_mode: str = "at_least_once"
     #: How many deliveries of each kind may start.
     starts: Mapping[Kind, int] = field(default_factory=lambda: _EXECUTORS)
     sweeps: int = 1
-    #: What others do, each once.
+    #: The acts of others; each happens at most once.
     acts: Sequence[Act] = ()
     #: How long the model thinks. A lease of 60 seconds is renewed every 20.
     call_seconds: float = 22.0
     #: Whether the event of the run's creation is never delivered.
     event_lost: bool = False
-    #: Whether the steps stand claimed and their jobs published at the beginning.
+    #: Whether at the beginning the steps are claimed and their jobs published.
     claimed: bool = True
-    #: Whether the first message lies among the dead letters at the beginning.
+    #: Whether at the beginning the first message is among the dead letters.
     dead_lettered: bool = False
 
 

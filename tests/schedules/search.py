@@ -9,7 +9,7 @@ from tests.schedules.scenes import Scene
 from tests.simulation.memory import remembered
 from tests.simulation.promises import Violation
 
-#: Which of the choices to take, one after the other; from there on always the first.
+#: Which of the choices to take, one after the other; after the last, always the first choice.
 Path = bytes
 
 
@@ -23,31 +23,31 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Spent:
-    """What of the bounds a schedule has used."""
+    """How much of the bounds a schedule has used."""
 
     preemptions: int = 0
     faults: int = 0
 
     def after(self, choice: Choice) -> "Spent":
-        """With one more choice."""
+        """What is used after one more choice."""
         return Spent(self.preemptions + choice.preempts, self.faults + choice.faulty)
 
     def within(self, bounds: Bounds) -> bool:
-        """Whether it is allowed."""
+        """Whether the bounds allow it."""
         return self.preemptions <= bounds.preemptions and self.faults <= bounds.faults
 
     def covers(self, other: "Spent") -> bool:
-        """Whether what was enumerated after this includes what comes after the other."""
+        """Whether every continuation that the other allows is allowed after this, too."""
         return self.preemptions <= other.preemptions and self.faults <= other.faults
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A state on a schedule, and how else one can go on there."""
+    """A state on a schedule, and the other ways to continue from it."""
 
     state: bytes
     spent: Spent
-    #: By the number of the choice; the first is gone on with.
+    #: By the number of the choice. The first choice is not among them: the schedule takes it.
     others: Sequence[tuple[int, Spent]]
 
 
@@ -63,22 +63,22 @@ class Found:
 
 @dataclass(slots=True)
 class Visited:
-    """The states that were visited, with the least that was spent to come there."""
+    """The states that were visited, with the least that was used to reach each of them."""
 
     least: dict[bytes, tuple[Spent, ...]] = field(default_factory=dict)
 
     def covers(self, state: bytes, spent: Spent) -> bool:
-        """Whether nothing new can come after it."""
+        """Whether nothing new can follow from this state."""
         return any(known.covers(spent) for known in self.least.get(state, ()))
 
     def add(self, state: bytes, spent: Spent) -> None:
-        """Remember it."""
+        """Remember the state."""
         kept = [known for known in self.least.get(state, ()) if not spent.covers(known)]
         self.least[state] = (*kept, spent)
 
 
 def run_path(scene: Scene, path: Path, bounds: Bounds, visited: Visited) -> Found:
-    """Run the path and go on to the end, or to a state that was visited."""
+    """Run the path and continue to the end, or to a state that was visited."""
     seen: list[Seen] = []
     spent = Spent()
     with remembered(), Execution(scene) as execution:
@@ -112,7 +112,7 @@ def _others(
 
 @dataclass(slots=True)
 class Frontier:
-    """The paths that are still to be run, the simplest first."""
+    """The paths that still have to be run, the simplest first."""
 
     bounds: Bounds
     waiting: list[tuple[int, int, Path]] = field(default_factory=lambda: [(0, 0, b"")])
@@ -120,12 +120,12 @@ class Frontier:
     schedules: int = 0
 
     def next(self, most: int) -> Sequence[Path]:
-        """Take some out."""
+        """Take out the next paths."""
         count = min(most, len(self.waiting))
         return [heapq.heappop(self.waiting)[2] for _ in range(count)]
 
     def add(self, found: Found) -> None:
-        """Take in what running a path showed, and what is to be run because of it."""
+        """Add what running a path showed, and the paths that must be run because of it."""
         self.schedules += 1
         path = found.path
         for seen in found.seen:
@@ -140,7 +140,7 @@ class Frontier:
 
 
 def first_violation(scene: Scene, bounds: Bounds, most: int) -> tuple[Found | None, int]:
-    """The simplest schedule that breaks a promise, if there is one; how many were run."""
+    """The simplest schedule that breaks a promise, if any; and how many schedules were run."""
     frontier = Frontier(bounds)
     while frontier.waiting and frontier.schedules < most:
         [path] = frontier.next(1)
@@ -152,7 +152,7 @@ def first_violation(scene: Scene, bounds: Bounds, most: int) -> tuple[Found | No
 
 
 def replayed(scene: Scene, schedule: Iterable[str], *, traced: bool = False) -> Execution:
-    """An execution that has taken these choices, as far as they could be taken."""
+    """An execution that has taken these choices, as far as they were possible."""
     execution = Execution(scene, traced=traced)
     for text in schedule:
         named = [choice for choice in execution.choices() if choice.text == text]
@@ -162,13 +162,13 @@ def replayed(scene: Scene, schedule: Iterable[str], *, traced: bool = False) -> 
 
 
 def violations(scene: Scene, schedule: Sequence[str]) -> Sequence[Violation]:
-    """What the schedule breaks, when all goes on undisturbed after it."""
+    """What the schedule breaks, when everything continues undisturbed after it."""
     with remembered(), replayed(scene, schedule) as execution:
         return tuple(execution.checker.violations) or execution.finish()
 
 
 def shrunk(scene: Scene, schedule: Sequence[str]) -> Sequence[str]:
-    """The schedule with as few choices as still break a promise."""
+    """The schedule with as few choices as possible that still breaks a promise."""
     found, position = list(schedule), 0
     while position < len(found):
         fewer = found[:position] + found[position + 1 :]

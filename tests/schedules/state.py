@@ -16,7 +16,7 @@ from tests.simulation.records import Change, Records
 
 
 class StateDigest:
-    """Names states.
+    """Computes the names of states.
 
     The state of a process is all that its operations were answered, and when: its code does
     nothing that these do not decide. Update times differ between orders of unrelated commits,
@@ -57,7 +57,7 @@ class StateDigest:
         items: Sequence[Item],
         rest: object,
     ) -> bytes:
-        """The digest."""
+        """The digest of the present state."""
         state = (
             round(self._world.loop.time(), 6),
             self._documents(),
@@ -72,7 +72,7 @@ class StateDigest:
         return blake2b(repr(state).encode(), digest_size=12).digest()
 
     def documents(self, *collections: str) -> Sequence[DocumentRef]:
-        """What was ever written there, by its place."""
+        """The documents that were ever written in these collections, in order."""
         found = (ref for ref in self._newest if ref.collection in collections)
         return sorted(found, key=lambda ref: (ref.collection, ref.document_id))
 

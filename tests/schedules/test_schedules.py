@@ -1,4 +1,4 @@
-"""The enumeration is complete within small bounds, repeats itself, and finds what it is for."""
+"""The enumeration is complete within small bounds, repeatable, and finds what it is for."""
 
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from tests.schedules.search import (
     violations,
 )
 
-#: As far as every run of the tests goes; `make schedules` goes further.
+#: The bounds of every run of the tests; `make schedules` goes further.
 _SMALL = Bounds(preemptions=0, faults=1)
 
 
-# A minute of work in the largest scene, which a loaded machine may take ten times as long for.
+# The largest scene takes a minute of work, which may last ten times as long on a loaded
+# machine.
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_order_with_one_crash_and_no_preemption_breaks_a_promise(scene: str) -> None:
@@ -49,7 +50,7 @@ def test_the_same_choices_lead_to_the_same_state() -> None:
 
 
 def test_the_order_of_operations_that_do_not_touch_each_other_is_forgotten() -> None:
-    """Two executors read the same records: who was first makes no difference afterwards."""
+    """Two executors read the same records: which was first makes no difference afterwards."""
     starts = ("deliver:message-1", "deliver:message-1")
     digests = []
 

@@ -46,14 +46,14 @@ from tests.simulation.records import Records
 from tests.simulation.surroundings import PAGE_WEIGHT
 from tests.simulation.world import Call, World
 
-#: What a port says that does not let us in.
 #: How soon a refusal comes.
 _REFUSAL_SECONDS = 0.2
+#: What a port says when it refuses access.
 FORBIDDEN = "403 Forbidden: simulated"
 
 
 class Observer(Protocol):
-    """Is told of every effect outside of the documents, at its moment."""
+    """Is told of every effect outside the documents, at the moment when it happens."""
 
     def stored(self, who: Process, uri: GcsUri) -> None:
         """`who` stored an object."""
@@ -62,7 +62,7 @@ class Observer(Protocol):
         """`who` called the model."""
 
     def call_ended(self, call: CallSeen | None, *, free: bool) -> None:
-        """The caller knows the answer of the call, or that it is free."""
+        """The call has ended: its caller has the answer, or knows that it is free."""
 
     def published(self, who: Process, messages: Sequence[OutgoingMessage]) -> None:
         """`who` published messages."""
@@ -166,7 +166,7 @@ class SimulatedDocuments:
     async def _in_time(
         self, page: Sequence[Snapshot], timeout_seconds: float, *, heads: bool
     ) -> Sequence[Snapshot]:
-        """The page, if it can be brought in time; of heads, any."""
+        """The page, if it can be brought in time; a page of heads always can."""
         if heads:
             return [replace(document, data=_head(document.data)) for document in page]
         if self.records.weigh(page) > PAGE_WEIGHT:
@@ -196,7 +196,7 @@ class SimulatedDocuments:
 
 
 def _head(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a next page needs to begin behind the document."""
+    """The parts of the document that a query needs to continue after it."""
     return {name: value for name, value in data.items() if name == "wakeAt"}
 
 
@@ -263,7 +263,7 @@ class SimulatedObjects:
         """See the port."""
 
         async def look() -> None:
-            """Nothing is stored."""
+            """Do nothing: no object is stored."""
 
         call = replace(self._call(Kind.STAT, uri, timeout_seconds), shares=Kind.CREATE)
         await self.world.perform(call, look)
@@ -282,7 +282,7 @@ class SimulatedObjects:
 
 
 def told_failure(problem: StepError, call: CallSeen | None, observer: Observer) -> None:
-    """Tell of a call that ended without an answer."""
+    """Say that a call ended without an answer."""
     if call is not None:
         call.final = not problem.retryable
     if not problem.maybe_billed:
@@ -292,7 +292,7 @@ def told_failure(problem: StepError, call: CallSeen | None, observer: Observer) 
 async def admitted(
     gate: Gate | None, world: World, process: Process, request: ModelRequest, observer: Observer
 ) -> None:
-    """Let the call begin, where the provider takes it.
+    """Let the call begin, if the provider takes it.
 
     Raises:
         RetryableError: the provider refuses it.

@@ -18,7 +18,7 @@ class Blob:
 
 @dataclass(slots=True)
 class Bucket:
-    """Cloud Storage's behavior in memory, as far as the worker uses it: every act at once."""
+    """Cloud Storage's behavior in memory, as far as the worker uses it; acts take no time."""
 
     blobs: dict[GcsUri, Blob] = field(default_factory=dict)
 

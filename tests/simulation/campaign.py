@@ -1,4 +1,4 @@
-"""Many cases on all processors, and what they showed."""
+"""Runs many cases on all processors, and adds up what they showed."""
 
 import os
 import time
@@ -36,11 +36,11 @@ class Tally:
     recovery_seconds: list[float] = field(default_factory=list)
     neglected_seconds: list[float] = field(default_factory=list)
     broken: list[Case] = field(default_factory=list)
-    #: How long it all took, on the wall.
+    #: How long all of it took, in real time.
     seconds: float = 0.0
 
     def add(self, other: "Tally") -> None:
-        """Count what another one counted."""
+        """Add the figures of another tally."""
         self.runs += other.runs
         self.operations += other.operations
         self.faults += other.faults
@@ -90,7 +90,7 @@ class Catch:
     """How a breakage was noticed."""
 
     name: str
-    #: After so many runs; None when it was not.
+    #: The number of runs that it took; None when the breakage was not noticed.
     runs: int | None
     violation: str = ""
 
@@ -100,7 +100,7 @@ BREAKAGES = {**MUTATIONS, **LATER_MUTATIONS, **TIER_MUTATIONS, **METERED_MUTATIO
 
 
 def _cases(name: str) -> Iterator[Case]:
-    """The runs that must show the breakage."""
+    """The runs that must reveal the breakage."""
     if name in METERED_MUTATIONS:
         return cases_for_metered_mutations()
     if name in TIER_MUTATIONS:
@@ -109,7 +109,7 @@ def _cases(name: str) -> Iterator[Case]:
 
 
 def caught(name: str) -> Catch:
-    """Run with one thing broken until that is noticed."""
+    """Run with one thing broken until a run notices it."""
     with mutated(BREAKAGES[name]):
         for number, case in enumerate(_cases(name), start=1):
             violations = simulate(case).violations
@@ -119,7 +119,7 @@ def caught(name: str) -> Catch:
 
 
 def catch_all() -> Iterator[Catch]:
-    """Every breakage, each in turn."""
+    """Try every breakage, each in turn."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         yield from pool.map(caught, BREAKAGES)
 
@@ -131,7 +131,7 @@ def _chunks(cases: Iterable[Case]) -> Iterator[Sequence[Case]]:
 
 
 def run_all(cases: Iterable[Case], *, going: Callable[[], bool] = lambda: True) -> Tally:
-    """Run the cases on all processors, while it is going and until something breaks."""
+    """Run the cases on all processors, while `going` says so and until something breaks."""
     started, total = time.monotonic(), Tally()
 
     def admitted() -> Iterator[Sequence[Case]]:
@@ -148,7 +148,7 @@ def run_all(cases: Iterable[Case], *, going: Callable[[], bool] = lambda: True) 
 
 
 def _in_turn(pool: ProcessPoolExecutor, chunks: Iterator[Sequence[Case]]) -> Iterator[Tally]:
-    """As `map`, which would take all of the endless input at once."""
+    """Works as `map`, which would take the whole endless input at once."""
     ahead = 4 * (os.cpu_count() or 1)
     waiting: deque[Future[Tally]] = deque(
         pool.submit(tallied, chunk) for chunk in islice(chunks, ahead)

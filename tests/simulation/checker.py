@@ -1,4 +1,4 @@
-"""Watches everything that happens, and says which promise it breaks."""
+"""Watches everything that happens, and says which promise is broken by it."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ JOBS = "llm_jobs"
 #: The budgets that the contract promises by default.
 MAX_ATTEMPTS = 5
 MAX_CALLS = 5
-#: So long an invocation may last (INVOCATION_TIMEOUT_SECONDS).
+#: The longest time that an invocation may last (INVOCATION_TIMEOUT_SECONDS).
 INVOCATION_SECONDS = 540.0
 
 
@@ -51,9 +51,10 @@ class Checker:
     world: World
     records: Records
     bucket: Bucket
-    #: Whether a call is never to be repeated when its outcome is unknown.
+    #: Whether a call must never be repeated when its outcome is unknown.
     at_most_once: bool
-    #: Where calls are made in the background.
+    #: The provider's store of background calls; None where calls are not made in the
+    #: background.
     provider: Provider | None
     #: The documents that others keep.
     foreign: Collection[DocumentRef] = ()
@@ -68,7 +69,7 @@ class Checker:
         self.fullness = Fullness(self.records)
 
     def broken(self, promise: Promise, what: str) -> None:
-        """A promise is broken."""
+        """Note that a promise is broken."""
         self._found(Violation(promise, what))
 
     def _found(self, violation: Violation) -> None:
@@ -106,7 +107,7 @@ class Checker:
             self._found(violation)
 
     def letter_acknowledged(self, letter: DeadLetter) -> None:
-        """See `letters.LetterWitness`: done with only when its job is cared for."""
+        """See `letters.LetterWitness`: no letter is done with before its job is cared for."""
         ids = letter.attributes
         key = StepKey(f"{ids['runId']}~{ids['stepId']}")
         run = self.records.present(DocumentRef(FLOW_RUNS, ids["runId"]))
@@ -139,7 +140,7 @@ class Checker:
                 self._check_report(change.new.fields, step_id)
 
     def _check_report(self, run: Any, step_id: str) -> None:
-        """Promise 3: what a SUCCEEDED step names is there, and is the report on its inputs."""
+        """Promise 3: the report that a SUCCEEDED step names exists, and is on its inputs."""
         step = run["steps"][step_id]
         blob = self.bucket.blobs.get(parse_gcs_uri(step["outputs"].get("gcs_uri")))
         if blob is None:
@@ -292,7 +293,7 @@ class Checker:
             self.broken(Promise.EVERYTHING_ENDS, what)
 
     def swept(self, request: Request) -> None:
-        """See `delivery.SweepWitness`: a sweep tells in its report what went wrong."""
+        """See `delivery.SweepWitness`: a sweep's report must say what went wrong."""
         answer = request.answer.result()
         if isinstance(answer, Exception):
             self.broken(Promise.EVERYTHING_ENDS, f"a sweep stopped at {answer!r}")
@@ -302,7 +303,7 @@ class Checker:
         self._events_under_way[event_id] += 1
 
     def event_ends(self, event_id: str, *, acknowledged: bool) -> None:
-        """See `delivery.Witness`: an event is done with only when its jobs are published."""
+        """See `delivery.Witness`: no event is done with before its jobs are published."""
         self._events_under_way[event_id] -= 1
         if not acknowledged or self._events_under_way[event_id]:
             return
@@ -318,7 +319,7 @@ class Checker:
         return waits and job["state"] == "QUEUED"
 
     def message_acknowledged(self, request: Request, message: OutgoingMessage) -> None:
-        """See `delivery.Witness`: a message is done with only when its holder let go."""
+        """See `delivery.Witness`: a message may be acknowledged only when its holder let go."""
         ids = message.attributes
         job = self._job(ids["runId"], ids["stepId"])
         if job is None or job["claimId"] != ids["claimId"]:
@@ -328,7 +329,7 @@ class Checker:
         if held is None or owner_of(job) != held.owner:
             return
         if request.process.resumes_at > held.at_seconds:
-            # It was stopped for so long that it cannot know what it still holds.
+            # The process was stopped for so long that it cannot know what it still holds.
             return
         if leased(job, request.process.latest()):
             what = f"{claim.key}: its message was acknowledged by the holder of its lease"
@@ -340,7 +341,7 @@ class Checker:
 
 
 def _lived(request: Request | None) -> bool:
-    """Whether the request came to an end of its own, and so wrote down what it knew."""
+    """Whether the request ended by itself, and therefore wrote down what it knew."""
     return request is not None and request.answer.done() and request.answer.result() is not DIED
 
 

@@ -18,17 +18,18 @@ from tests.simulation.records import Change, moment_of
 from tests.simulation.world import World
 
 FLOW_RUNS = "flow_runs"
-#: How long a delivery is waited for: Eventarc's subscription has the default of 10 seconds,
-#: ours the most that Pub/Sub allows.
+#: How long the platform waits for the answer to a delivery: Eventarc's subscription has the
+#: default of 10 seconds, ours has the most that Pub/Sub allows.
 EVENT_DEADLINE_SECONDS = 10.0
 MESSAGE_DEADLINE_SECONDS = 600.0
 #: A larger event is not delivered (https://cloud.google.com/eventarc/quotas).
 MAX_EVENT_BYTES = 512 * 1024
-#: The retry policy of both (https://cloud.google.com/pubsub/docs/subscription-retry-policy).
+#: The retry policy of both subscriptions
+#: (https://cloud.google.com/pubsub/docs/subscription-retry-policy).
 _FIRST_BACKOFF_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 600.0
 MAX_EVENT_ATTEMPTS = 50
-#: Above the attempt budget of a step, as in production.
+#: More deliveries than a step's budget of attempts, as in production.
 MAX_MESSAGE_ATTEMPTS = 20
 _DELAY_SECONDS = (60.0, 1500.0)
 _DUPLICATE_SECONDS = (0.0, 700.0)
@@ -52,15 +53,15 @@ class Witness(Protocol):
         """A dispatcher gets an event."""
 
     def event_ends(self, event_id: str, *, acknowledged: bool) -> None:
-        """The platform has its answer, or waits no longer."""
+        """The platform has the answer to the event, or waits no longer."""
 
     def message_acknowledged(self, request: Request, message: OutgoingMessage) -> None:
-        """An executor has done with a message."""
+        """An executor has acknowledged a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRequest:
-    """What a dispatcher gets."""
+    """The event that a dispatcher gets."""
 
     attributes: Mapping[str, str]
     data: bytes
@@ -97,21 +98,21 @@ class Delivery:
         self.begins()
         request = self.stage.start(self.request(attempt))
         self.world.note(request.process.name, f"gets {self.name}, delivery {attempt}")
-        # Whatever it answers after the deadline, the platform no longer hears it.
+        # Whatever the instance answers after the deadline, the platform no longer hears it.
         await asyncio.wait({request.answer}, timeout=self.deadline_seconds)
         return self.settled(request)
 
 
 @dataclass(slots=True, kw_only=True)
 class Platform:
-    """Sets deliveries off, as often and as late as the nemesis likes."""
+    """Starts deliveries, as often and as late as the nemesis likes."""
 
     world: World
     #: Deliveries that are under way or will come.
     open: int = 0
 
     def deliver(self, kind: Kind, delivery: Delivery) -> None:
-        """Deliver at least once, unless it is lost."""
+        """Deliver at least once, unless the delivery is lost."""
         number, fault = self.world.next_fault(kind, "platform", delivery.name)
         draw = self.world.nemesis.details(number)
         usual = self.world.nemesis.latency()
@@ -130,7 +131,7 @@ class Platform:
             self._start(delivery, later)
 
     def _start(self, delivery: Delivery, delay_seconds: float) -> None:
-        # In a context of no process: it goes on when processes die.
+        # The delivery runs in the context of no process: it goes on when processes die.
         context = contextvars.Context()
         self.open += 1
         task = self.world.loop.create_task(delivery.run(delay_seconds), context=context)
@@ -260,7 +261,7 @@ class SweepWitness(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Scheduler:
-    """Cloud Scheduler: asks for a sweep again and again, sometimes twice, seldom not at all."""
+    """Cloud Scheduler: asks for a sweep at each tick, sometimes twice, seldom not at all."""
 
     world: World
     sweeps: Stage

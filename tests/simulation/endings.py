@@ -1,4 +1,4 @@
-"""With which code a step may have failed, given all that befell its run."""
+"""Judges with which code a step may have failed, given all that happened to its run."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ _LOOKS = frozenset({Kind.STAT, Kind.FETCH})
 _UPLOADS = frozenset({Kind.STAT, Kind.CREATE})
 _ANY = frozenset(Kind)
 _EVERY = frozenset(Fault)
-#: By code: what must have happened, on which kinds of operations. One of it is enough.
+#: For each code: the faults of which one must have happened, and the kinds of operations on
+#: which it may have happened.
 _NEEDS: Mapping[str, tuple[Collection[Fault], Collection[Kind]]] = {
     "LLM_SAFETY_BLOCK": ({Fault.BLOCKED}, _CALLS),
     "INVALID_STRUCTURED_OUTPUT": ({Fault.INVALID}, _CALLS),
@@ -28,9 +29,9 @@ _NEEDS: Mapping[str, tuple[Collection[Fault], Collection[Kind]]] = {
     "ATTEMPTS_EXHAUSTED": (_EVERY - HARMLESS, _ANY),
     "CALL_OUTCOME_UNKNOWN": (_EVERY, _ANY),
 }
-#: A wait begins with the first refusal, and patience with the claim.
+#: A wait begins with the first refusal, while patience begins with the claim.
 _UNTIL_FIRST_WAIT = 120.0
-#: Faults that end no step otherwise than it would have ended.
+#: Faults that never change how a step ends.
 ENDURED = frozenset(
     {Fault.DUPLICATE, Fault.DELAYED, Fault.TOUCHED, Fault.SLOW, Fault.OVERDUE, Fault.LOST}
 )
@@ -44,11 +45,11 @@ class Endings:
     injected: Collection[Injected]
     #: The kind of each operation.
     kinds: list[Kind]
-    #: Runs that lacked room at some time.
+    #: The runs that lacked room at some time.
     full: Collection[str]
-    #: Runs of which a call was stopped in favour of one at a dearer tier.
+    #: The runs of which a call was stopped in favour of a call at a dearer tier.
     stopped: Collection[str] = ()
-    #: How many calls the provider takes; None is all.
+    #: How many calls the provider takes; None means all.
     metering: Metering | None = None
 
     def violations(self, run_id: str, steps: Mapping[str, Any]) -> Iterator[Violation]:
@@ -72,7 +73,7 @@ class Endings:
         if planned == "FAILED" and code in {"INVALID_STEP_INPUTS", "PROMPT_NOT_FOUND"}:
             return True
         if code == "GEMINI_REQUEST_FAILED" and run_id in self.stopped:
-            # How the stopped call ended is the last error of a step without attempts.
+            # How the stopped call ended is the last error of a step that has no attempts left.
             return not {item.fault for item in self.injected} <= HARMLESS
         if self._waited_in_vain(step):
             return True
@@ -83,7 +84,7 @@ class Endings:
         )
 
     def _waited_in_vain(self, step: Mapping[str, Any]) -> bool:
-        """Whether the provider had no room for it until its patience was over."""
+        """Whether the provider had no room for the step until its patience was over."""
         error = step["error"]
         waited = error.get("details", {}).get("waitedSeconds", 0)
         return (

@@ -22,7 +22,7 @@ from tests.simulation.simulate import Case, simulate
 from tests.simulation.surroundings import ROOMS, Surroundings, drawn_surroundings
 
 _CRASHES = frozenset({Fault.CRASH_BEFORE, Fault.CRASH_AFTER})
-#: Operators at work.
+#: Faults that are acts of operators.
 _OPERATED = frozenset(
     {
         Fault.OPERATOR_CANCELS,
@@ -31,7 +31,8 @@ _OPERATED = frozenset(
         Fault.DEAD_LETTERED,
     }
 )
-#: A provider, or processes, so bad that budgets are spent; machines that stop and come back.
+#: A provider, or processes, with so many faults that budgets are spent; and machines that stop
+#: and come back.
 _ONE_SIDED = (
     (0.8, frozenset({Fault.RATE_LIMITED, Fault.INVALID})),
     (0.6, frozenset({Fault.LOST_ANSWER})),
@@ -40,8 +41,8 @@ _ONE_SIDED = (
     (0.6, _OPERATED | {Fault.SLOW}),
     (0.15, frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_FORWARD, Fault.CLOCK_BACK})),
 )
-#: The second series: what is endured, beside others' documents and slow pages; refusals for
-#: good, ports at the very end of their time, filled runs; and everything.
+#: The second series: faults that are endured, beside others' documents and slow pages; then
+#: refusals for good, ports at the very end of their time, and filled runs; then all faults.
 _STRANGE = (
     (ENDURED, 0.1),
     (frozenset({Fault.FORBIDDEN, Fault.UNFIT}), 0.1),
@@ -51,21 +52,22 @@ _STRANGE = (
     (frozenset(Fault), 0.05),
     (frozenset(Fault), 0.2),
 )
-#: Beside a provider with a quota: nothing, what is endured, and processes that die.
+#: Faults beside a provider with a quota: none, those that are endured, or processes that die.
 _BESIDE_QUOTAS: tuple[tuple[frozenset[Fault], int], ...] = (
     (frozenset(), 0),
     (ENDURED, 5),
     (_CRASHES | {Fault.TERMINATE}, 3),
 )
-#: Half of the runs are in the default mode.
+#: Half of the runs use the default mode.
 _MODES = ("at_least_once",) * 3 + tuple(stages.CALL_MODES)[1:]
-#: One run in so many has its stages log, for promise 7: logging takes most of the time.
+#: One run in this many has its stages log, which promise 7 needs: logging takes most of the
+#: time.
 _LOGGED_ONE_IN = 16
 
 
-#: Seeds from here on draw cases of the second series, which knows more faults.
+#: Seeds from this number on draw cases of the second series, which has more kinds of faults.
 SECOND_SERIES = 1_000_000
-#: And from here on, cases beside a provider with a quota.
+#: Seeds from this number on draw cases beside a provider with a quota.
 METERED_SERIES = 2_000_000
 
 
@@ -78,7 +80,7 @@ def random_case(seed: int) -> Case:
         return _strange_case(seed, draw)
     scenario = draw.choice(sorted(SCENARIOS))
     if draw.random() < 0.2:
-        # Nothing that excuses a second call, or needs the sweep.
+        # Only faults that do not excuse a second call and do not need the sweep.
         odds = Odds(probability=draw.choice((0.1, 0.3)), most=20, allowed=HARMLESS)
         return Case(seed=seed, scenario=scenario, odds=odds, sweeps=False)
     return Case(
@@ -91,7 +93,7 @@ def random_case(seed: int) -> Case:
 
 
 def _strange_case(seed: int, draw: Random) -> Case:
-    """Documents of others, full runs, refusals for good, and ports at the end of their time."""
+    """A case of the second series: foreign documents, full runs, refusals, overdue answers."""
     scenario = draw.choice(sorted(SCENARIOS))
     kind, probability = draw.choice(_STRANGE)
     most = draw.choice((2, 5, 10, 20))
@@ -113,7 +115,7 @@ def _strange_case(seed: int, draw: Random) -> Case:
 
 
 def _metered_case(seed: int, draw: Random) -> Case:
-    """A provider with a quota, and little else that goes wrong."""
+    """A case with a provider that has a quota, and in which little else goes wrong."""
     kind, most = draw.choice(_BESIDE_QUOTAS)
     return Case(
         seed=seed,
@@ -141,14 +143,14 @@ def calm_case(scenario: str, call_mode: str = "at_least_once") -> Case:
 
 
 def single_faults(case: Case, faults: Collection[Fault] = FIRST_SERIES) -> Iterator[Case]:
-    """The calm case with one of the faults: every applicable one, at every operation."""
+    """The calm case with one fault: each fault that applies, at each operation."""
     for number, kind in enumerate(simulate(case).operations):
         for fault in (each for each in APPLICABLE[kind] if each in faults):
             yield replace(case, script=(Injected(number, fault),))
 
 
 def crash_pairs(case: Case) -> Iterator[Case]:
-    """The calm case with two crashes, at every pair of its operations' edges."""
+    """The calm case with two crashes: before or after each of two operations, all pairs."""
     for (first,), (second,) in combinations(_crashes(case), 2):
         if first.operation != second.operation:
             yield replace(case, script=(first, second))
@@ -163,7 +165,7 @@ def _crashes(case: Case) -> Sequence[tuple[Injected, ...]]:
 
 
 def shrunk(case: Case) -> Case:
-    """The case with as few of its faults as still break a promise."""
+    """The case with as few of its faults as possible that still breaks a promise."""
     injected = simulate(case).injected
     found = replace(case, script=tuple(injected))
     position = 0
@@ -177,14 +179,15 @@ def shrunk(case: Case) -> Case:
     return calm if simulate(calm).violations else found
 
 
-#: So many random seeds must do to catch any breakage.
+#: Any breakage must be caught within this many random seeds.
 MUTATION_SEEDS = 8_000
-#: And so many beside a provider with a quota: such a run takes half an hour of its time.
+#: This many are enough beside a provider with a quota: such a run lasts half an hour of virtual
+#: time.
 METERED_SEEDS = 100
 
 
 def cases_for_mutations() -> Iterator[Case]:
-    """What every breakage must be caught by.
+    """The cases within which every breakage must be caught.
 
     First the calm runs, and a few that are cancelled while their steps are reopened, which the
     seeds draw too seldom; then the first random seeds.
@@ -199,12 +202,12 @@ def cases_for_mutations() -> Iterator[Case]:
 
 
 def cases_for_metered_mutations() -> Iterator[Case]:
-    """What a breakage must be caught by that only a provider with a quota shows."""
+    """The cases for a breakage that shows only beside a provider with a quota."""
     yield from map(random_case, range(METERED_SERIES, METERED_SERIES + METERED_SEEDS))
 
 
 def cases_for_later_mutations() -> Iterator[Case]:
-    """What a breakage must be caught by that only the second series shows.
+    """The cases for a breakage that shows only in the second series.
 
     First full runs, events that are lost and calls that are refused beside others' documents;
     then the random seeds.
@@ -223,13 +226,13 @@ def cases_for_later_mutations() -> Iterator[Case]:
 
 
 def tier_case(seed: int) -> Case:
-    """A case of the first series, its calls at several tiers; the seed alone decides which."""
+    """A case of the first series with calls at several tiers; the seed alone decides it."""
     modes = sorted(stages.TIER_MODES)
     return replace(random_case(seed), call_mode=modes[seed % len(modes)], sweeps=True)
 
 
 def cases_for_tier_mutations() -> Iterator[Case]:
-    """What a breakage must be caught by that only several tiers show: calm runs, then seeds."""
+    """The cases for a breakage that shows only with several tiers: calm runs, then seeds."""
     for scenario in SCENARIOS:
         for mode in stages.TIER_MODES:
             yield calm_case(scenario, mode)

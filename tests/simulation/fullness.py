@@ -1,4 +1,4 @@
-"""Runs with hardly any room: since when, and what could not be written on them."""
+"""Runs with hardly any room: since when they have none, and which writes did not fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,28 +12,29 @@ from tests.simulation.records import Change, Records
 from tests.simulation.remaining import Remaining
 from tests.simulation.surroundings import room_in
 
-#: Where less is left no call is made, in bytes (docs/explanation/architecture.md).
+#: When fewer bytes than this are left, no call is made (docs/explanation/architecture.md).
 ENDING_BYTES = 4_096
 
 
 @dataclass(slots=True)
 class Fullness:
-    """What a checker knows of the room in runs."""
+    """What the checker knows of the room in runs."""
 
     records: Records
-    #: By run id, in virtual seconds, without those that have room now.
+    #: Since when each run is full, by run id, in virtual seconds, without runs that have room
+    #: now.
     _full_since: dict[str, float] = field(default_factory=dict)
     #: The runs that had too little room at some time for all of their steps.
     _once_full: set[str] = field(default_factory=set)
     _looked_at: int = 0
-    #: By step: in which version of its run, and under which claim, even the smallest form of
-    #: its end did not fit.
+    #: By step: the version of its run, and the claim, at which even the smallest form of its
+    #: end did not fit.
     _unsaid: dict[str, tuple[int | None, str | None]] = field(default_factory=dict)
     #: The runs for which a commit was refused.
     _refused: set[str] = field(default_factory=set)
 
     def note(self, changes: Sequence[Change], seconds: float) -> None:
-        """Take in what a commit changed."""
+        """Note what a commit changed."""
         for change in changes:
             if change.ref.collection != FLOW_RUNS or change.new is None:
                 continue
@@ -64,7 +65,7 @@ class Fullness:
         return room_in(change.ref, change.old) < ENDING_BYTES * len(open_steps)
 
     def excuses(self, left: Remaining) -> bool:
-        """Whether nothing more can be said of the step: its run has no room for a code."""
+        """Whether nothing more can be written of the step: its run has no room for a code."""
         self._look()
         version, claim_id = self._unsaid.get(left.key, (None, None))
         if left.key not in self._unsaid:
@@ -76,7 +77,7 @@ class Fullness:
         return left.job is None and run is not None and run.update_time == version
 
     def ever(self, run_id: str) -> bool:
-        """Whether the run lacked room at some time, or was said to."""
+        """Whether the run ever lacked room, or a commit to it was ever refused for its size."""
         self._look()
         return run_id in self._refused or run_id in self._once_full
 
@@ -99,7 +100,7 @@ class Fullness:
 
 
 def _said_shortly(write: Write) -> Iterator[str]:
-    """The steps that the write ends in the fewest bytes: without saying when."""
+    """The steps that the write ends in the fewest bytes: it leaves out when they ended."""
     changes = write.changes if isinstance(write, Update) else {}
     for path, value in changes.items():
         ends = path[-1] == "status" and value in {"SUCCEEDED", "FAILED"}

@@ -1,4 +1,4 @@
-"""The provider's announcements, on their way through `notify` to the jobs topic."""
+"""The provider's announcements, which go through `notify` to the jobs topic."""
 
 import asyncio
 import contextvars
@@ -46,7 +46,7 @@ class Hooks:
             for each in named:
                 self._take(url, each)
 
-        # In a context of no process: it goes on when processes die.
+        # The announcement runs in the context of no process: it goes on when processes die.
         self.world.loop.create_task(deliver(), context=contextvars.Context())
 
     def _take(self, url: str, call_id: str) -> None:

@@ -21,7 +21,7 @@ _mutation = registering(LATER_MUTATIONS)
 
 
 class _Other(Exception):
-    """Nobody raises it."""
+    """An exception that no code raises."""
 
 
 @_mutation("what was refused for good is tried again")

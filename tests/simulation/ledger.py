@@ -1,4 +1,4 @@
-"""What the checker remembers of each claim, gathered from what was seen to happen."""
+"""What the checker remembers of each claim, gathered from the effects that it saw."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,8 @@ class LeaseTaken:
     """One attempt under a claim."""
 
     owner: str
-    #: In which request; None when the write came after its request was forgotten.
+    #: The request that took the lease; None when the write came after that request was
+    #: forgotten.
     request: Request | None
     attempt: int
     at_seconds: float
@@ -31,10 +32,10 @@ class Recorded:
     at_seconds: float
 
     def known_to(self, lease: LeaseTaken | None) -> bool:
-        """Whether the holder of the lease wrote it, or read it when it took the lease.
+        """Whether the lease's holder wrote the id, or read it when it took the lease.
 
-        Of holders with clocks that differ by more than a lease, an earlier one may begin a call
-        beside this one: no provider takes a fencing token.
+        Where the clocks of two holders differ by more than a lease, the earlier one may begin a
+        call beside this one: no provider takes a fencing token.
         """
         return lease is not None and (
             lease.request is self.request or lease.at_seconds > self.at_seconds
@@ -46,13 +47,13 @@ class CallSeen:
     """One model call."""
 
     request: Request | None
-    #: The caller knows that nothing is to be paid for it.
+    #: The caller knows that nothing has to be paid for the call.
     free: bool = False
     #: The caller has its answer.
     answered: bool = False
-    #: It was refused for good.
+    #: The call was refused for good.
     final: bool = False
-    #: It was at work, and was stopped in favour of another.
+    #: The call was at work, and was stopped in favour of another one.
     stopped: bool = False
 
 
@@ -64,21 +65,21 @@ class Claim:
     claim_id: str
     event_id: str
     leases: list[LeaseTaken] = field(default_factory=list)
-    #: Until when each owner's lease was last said to count.
+    #: Until when the lease of each owner counts, as it was last renewed.
     held_until: dict[str, datetime] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
     #: The calls in the background that were ever recorded, by id.
     recorded: dict[str, Recorded] = field(default_factory=dict)
-    #: The number of booked calls that is stored.
+    #: The number of booked calls that the job record holds.
     booked: int = 0
     published: int = 0
-    #: How the step ended under it.
+    #: The status with which the step ended under this claim.
     ended: str | None = None
     reused: bool = False
 
     @property
     def billable(self) -> list[CallSeen]:
-        """The calls that may have to be paid for, as far as their callers know."""
+        """The calls that may have to be paid for, as far as their callers can know."""
         return [call for call in self.calls if not call.free]
 
     def lease_of(self, request: Request | None) -> LeaseTaken | None:

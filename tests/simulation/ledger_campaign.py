@@ -1,4 +1,4 @@
-"""Many histories of the ledger on all processors, and what must not go unnoticed in them."""
+"""Many histories of the ledger on all processors, and the breakages that they must notice."""
 
 import os
 import time
@@ -22,7 +22,7 @@ from tests.simulation.campaign import Catch
 from tests.simulation.ledger_histories import ledger_history
 from tests.simulation.mutations import Mutation, Patch, mutated, registering
 
-#: Within so many histories each breakage is noticed.
+#: Each breakage must be noticed within this many histories.
 MOST_UNTIL_CAUGHT = 20_000
 _CHUNK = 500
 
@@ -37,13 +37,13 @@ class LedgerTally:
     histories: int = 0
     calls: int = 0
     seen: Counter[str] = field(default_factory=Counter)
-    #: Seeds whose history broke a promise, and how.
+    #: The seeds whose history broke a promise, and how it did.
     broken: list[tuple[int, str]] = field(default_factory=list)
-    #: How long it all took, on the wall.
+    #: How long all of it took, in real time.
     seconds: float = 0.0
 
     def add(self, other: "LedgerTally") -> None:
-        """Count what another one counted."""
+        """Add the figures of another tally."""
         self.histories += other.histories
         self.calls += other.calls
         self.seen += other.seen
@@ -60,7 +60,7 @@ class LedgerTally:
 
 
 def tallied_histories(seeds: Sequence[int]) -> LedgerTally:
-    """Live through these, one after the other."""
+    """Run these histories one after the other."""
     tally = LedgerTally()
     for seed in seeds:
         told = ledger_history(seed)
@@ -73,7 +73,7 @@ def tallied_histories(seeds: Sequence[int]) -> LedgerTally:
 
 
 def run_histories(count: int, *, first: int = 0) -> LedgerTally:
-    """So many histories, on all processors."""
+    """Run this many histories on all processors."""
     started, total = time.monotonic(), LedgerTally()
     begins = range(first, first + count, _CHUNK)
     chunks = [range(begin, min(begin + _CHUNK, first + count)) for begin in begins]
@@ -85,7 +85,7 @@ def run_histories(count: int, *, first: int = 0) -> LedgerTally:
 
 
 def ledger_caught(name: str) -> Catch:
-    """Live through histories with one thing broken until that is noticed."""
+    """Run histories with one thing broken until one of them notices it."""
     with mutated(LEDGER_MUTATIONS[name]):
         for seed in range(MOST_UNTIL_CAUGHT):
             violations = ledger_history(seed).violations
@@ -95,7 +95,7 @@ def ledger_caught(name: str) -> Catch:
 
 
 def catch_all_in_ledger() -> Iterator[Catch]:
-    """Every breakage of the ledger, each in turn."""
+    """Try every breakage of the ledger, each in turn."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         yield from pool.map(ledger_caught, LEDGER_MUTATIONS)
 

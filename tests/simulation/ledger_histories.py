@@ -34,7 +34,7 @@ from tests.simulation.process import EPOCH, Process
 
 MODEL = "gemini-a"
 RUN = RunId("20260105-090000_BTCUSD_one")
-#: From the epoch, nine in the morning, to the first midnight.
+#: The time from the epoch, which is nine in the morning, to the first midnight.
 _MIDNIGHT = 15 * 3_600.0
 #: Invocations end within nine minutes.
 _INVOCATION_SECONDS = 540.0
@@ -45,25 +45,25 @@ _FAULTS, _OUTAGES = 0.04, 0.15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTold:
-    """What a history came to."""
+    """The result of one history."""
 
     seed: int
     violations: Sequence[str]
     calls: int
-    #: Deaths, midnights, growths and other things that happened, by name.
+    #: How often deaths, midnights, growths and other things happened, by name.
     seen: Counter[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawn:
-    """What a seed decides before the history begins."""
+    """What the seed decides before the history begins."""
 
     prices: PriceTable
     per_run: MicroUsd | None
     per_day: MicroUsd | None
     begins_at: float
     instances: int
-    #: Tokens of output that each step's calls may take, and by how many they grow.
+    #: The tokens of output that each step's calls may take, and how many more they take later.
     steps: Sequence[tuple[int, int]]
     deadly: float
 
@@ -92,7 +92,7 @@ def _drawn(draw: Random) -> _Drawn:
 
 @functools.cache
 def _prices(first: int, later: int) -> PriceTable:
-    """Millionths of a dollar a token of output, until the first midnight and from then on."""
+    """Millionths of a dollar per token of output: before the first midnight, and after it."""
     begins = {EPOCH.date(): first, (EPOCH + timedelta(days=1)).date(): later}
     prices = [
         Price(
@@ -125,14 +125,15 @@ class Books:
     """What the provider really bills, and what the ledger's documents say of it."""
 
     drawn: _Drawn
-    #: By the document: what has been billed, and the most that calls under way may yet be.
+    #: For each document: the amount billed so far, and the most that the calls under way may
+    #: cost.
     billed: Counter[str] = field(default_factory=Counter)
     under_way: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     calls: int = 0
 
     def begin(self, day: date, most: int) -> None:
-        """A call begins that was reserved for on that day."""
+        """Note a call that begins, for which money was reserved on that day."""
         self.calls += 1
         for name, ceiling in self._accounts(day):
             self.under_way[name] += most
@@ -141,13 +142,13 @@ class Books:
                 self._broken(f"{name}: {bill} may be billed under a ceiling of {ceiling}")
 
     def end(self, day: date, most: int, cost: int) -> None:
-        """It has ended, and cost so much."""
+        """Note that a call has ended, and what it cost."""
         for name, _ in self._accounts(day):
             self.under_way[name] -= most
             self.billed[name] += cost
 
     def written(self, ref: DocumentRef, fields: dict[str, Any]) -> None:
-        """Hold a document of the ledger against the bill, and against its ceiling."""
+        """Compare a document of the ledger with the bill and with its ceiling."""
         name = ref.document_id
         ceiling = self.drawn.per_run if name.startswith("run~") else self.drawn.per_day
         total = _total(fields)
@@ -176,13 +177,13 @@ def _total(fields: dict[str, Any]) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Store:
-    """Implements the DocumentStore port for the ledger; late, and at times not there."""
+    """Implements the DocumentStore port for the ledger; it is slow, and at times not there."""
 
     draw: Random
     books: Books
     seen: Counter[str]
     faults: float = _FAULTS
-    #: Between these moments nothing is answered.
+    #: Between these two moments the store answers nothing.
     down: tuple[float, float] = (0.0, 0.0)
     documents: dict[DocumentRef, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     _version: int = 0
@@ -238,12 +239,12 @@ class Store:
         stored = self.documents.get(ref)
         if stored is None:
             return None
-        # Whole fields are put in the place of others, never changed: no copy is needed.
+        # Whole fields are replaced and never changed in place, so no copy is needed.
         return Snapshot(ref=ref, version=Version(stored[0]), data=stored[1])
 
 
 class CutOff(Exception):
-    """An invocation is cut off."""
+    """Raised where an invocation is cut off."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -252,7 +253,7 @@ class Instance:
 
     process: Process
     ledger: SpendLedger
-    #: Its calls under way, and what they will cost.
+    #: The calls of the instance that are under way, and what they will cost.
     open: list[tuple[Reservation, int]] = field(default_factory=list)
 
     def begin(self, held: Reservation, cost: int) -> tuple[Reservation, int]:
@@ -289,7 +290,7 @@ class Claimed:
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """All of one history."""
+    """All parts of one history."""
 
     draw: Random
     drawn: _Drawn
@@ -297,13 +298,13 @@ class History:
     books: Books
     store: Store
     seen: Counter[str]
-    #: Whether all costs are known to who has to write them.
+    #: Whether those who have to write the costs know all of them.
     exact: bool = True
     _instances: list[Instance] = field(default_factory=list)
     _born: int = 0
 
     async def live(self) -> None:
-        """Have the steps done, then let all come to rest, and look at what is left."""
+        """Do the steps, wait until everything is at rest, and look at what is left."""
         await asyncio.sleep(self.drawn.begins_at)
         for _ in range(self.drawn.instances):
             self._instances.append(self._instance())
@@ -350,9 +351,9 @@ class History:
         return Deadline(clock=process, ends_at=ends_at, reserve_seconds=60.0)
 
     async def _step(self, claim: Claimed) -> None:
-        """Attempt after attempt, each wherever there is room for it."""
+        """Make one attempt after the other, each on an instance that has room for it."""
         for attempt in range(_MOST_ATTEMPTS):
-            # At times for longer than a slice lasts.
+            # At times the pause is longer than a slice lasts.
             mean_seconds = self.draw.choice([60, 60, 60, 1_500])
             await asyncio.sleep(self.draw.expovariate(1 / mean_seconds))
             instance = self.draw.choice(self._instances)
@@ -378,7 +379,7 @@ class History:
                 self.exact = False
                 break
             if self.draw.random() < 0.1:
-                # It never comes to the call: the lease was lost before it was booked.
+                # The call is never made: the lease was lost before the call was booked.
                 self.seen["calls not made"] += 1
                 self.exact = False
                 instance.ledger.release(held)
@@ -436,8 +437,8 @@ class History:
             code="GEMINI_REQUEST_FAILED" if free else None,
         )
         instance.ledger.charge(held, call_cost(seen, self.drawn.prices))
-        # A free call is taken off the count, and the next one has its number; the record
-        # forgets it where it was refused.
+        # A free call is taken off the count, and the next call gets its number. The record
+        # forgets the call if it was refused.
         claim.booked -= free
         if not refused:
             claim.known.append(seen)
@@ -447,7 +448,7 @@ class History:
         return int(found.output)
 
     def _may_die(self, instance: Instance) -> None:
-        """Have the instance die soon; the provider ends its calls all the same."""
+        """Perhaps let the instance die soon; the provider ends its calls all the same."""
         if self.draw.random() >= self.drawn.deadly:
             return
 
@@ -467,7 +468,7 @@ class History:
             await instance.ledger.day.settle(self._deadline(instance.process))
 
     def _look_at_rest(self) -> None:
-        """Nothing is reserved, what the dead left expires, and a known bill is exact."""
+        """Check that reservations end, those of the dead expire, and known bills are exact."""
         alive = {each.process.name for each in self._instances if each.process.alive}
         now = EPOCH + timedelta(seconds=self.loop.time())
         for ref, (_, fields) in self.store.documents.items():
@@ -487,7 +488,7 @@ class History:
 
 
 def ledger_history(seed: int) -> LedgerTold:
-    """Live through one history."""
+    """Run one history."""
     draw = Random(seed)
     drawn = _drawn(draw)
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The dead-letter subscription as the simulation has it, and one operator's way to it."""
+"""The dead-letter subscription as the simulation has it, and an operator's way to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ _SECONDS = 15.0
 
 
 class LetterWitness(Protocol):
-    """Is told of every letter that an operator has done with."""
+    """Is told of every letter that an operator has acknowledged."""
 
     def letter_acknowledged(self, letter: DeadLetter) -> None:
-        """It is gone for good."""
+        """The letter is gone for good."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class DeadLetters:
     """The dead-letter topic with its subscription: what is taken stays until acknowledged."""
 
     letters: dict[str, DeadLetter] = field(default_factory=dict)
-    #: Until when a letter is somebody's, in virtual seconds.
+    #: Until when somebody holds each letter, in virtual seconds.
     held_until: dict[str, float] = field(default_factory=dict)
     _count: int = 0
 

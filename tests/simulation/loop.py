@@ -1,4 +1,4 @@
-"""An event loop without a clock, a thread or a socket: time passes when nothing else can."""
+"""An event loop without clock, thread or socket: time passes when nothing else can happen."""
 
 import asyncio
 import contextvars
@@ -11,19 +11,19 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-#: More callbacks than any simulated run needs: what exceeds it runs in circles.
+#: No simulated run needs this many callbacks: a run that takes more runs in circles.
 MAX_CALLBACKS = 200_000
 
 
 class Host(Protocol):
-    """What runs tasks, and may stop doing so."""
+    """Something that runs tasks, and may stop doing so."""
 
     alive: bool
-    #: Until when it runs nothing, in virtual seconds.
+    #: The host runs nothing until this time, in virtual seconds.
     resumes_at: float
 
 
-#: Where the running task lives; None for the world around the processes.
+#: The host of the running task; None for the world around the processes.
 HOST: contextvars.ContextVar[Host | None] = contextvars.ContextVar("host", default=None)
 
 
@@ -75,7 +75,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._sequence = 0
         self._running = False
         self._tasks: list[asyncio.Task[Any]] = []
-        #: What a real loop would have logged.
+        #: The messages that a real loop would have logged.
         self.complaints: list[str] = []
 
     def time(self) -> float:
@@ -108,7 +108,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._push(host.resumes_at, 0.0, handle)
         else:
             handle._run()
-        # From 3.12 on a failed task's traceback keeps this frame, which must not keep the task.
+        # From 3.12 on the traceback of a failed task keeps this frame, so the frame must not
+        # keep the task.
         del handle
 
     def _jump(self) -> bool:
@@ -127,7 +128,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         heapq.heappush(self._timers, (when, order, self._sequence, handle))
 
     def close(self) -> None:
-        """Drop every task where it stands; none of them does anything more."""
+        """Drop every task where it stands; none of them runs any further."""
         self._ready.clear()
         self._timers.clear()
         for task in self._tasks:
@@ -176,7 +177,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def create_task(
         self, coro: Coroutine[Any, Any, _T] | Generator[Any, None, _T], **options: Any
     ) -> asyncio.Task[_T]:
-        """As asyncio's of any version; the task is kept until the loop is closed."""
+        """As asyncio's in any version; the loop keeps the task until it is closed."""
         task: _Task[_T] = _Task(coro, loop=self, number=len(self._tasks), **options)
         self._tasks.append(task)
         return task
@@ -184,7 +185,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def run_in_executor(
         self, executor: Any, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> "asyncio.Future[_T]":
-        """Done at once, as there is no thread: it takes no time and no turn of the loop."""
+        """Do it at once, as there is no thread: that takes no time and no turn of the loop."""
         del executor
         done: asyncio.Future[_T] = asyncio.Future(loop=self)
         try:
@@ -208,7 +209,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self.complaints.append(f"{context.get('message')}: {error!r}")
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Nothing: a cancelled timer is skipped when its time comes."""
+        """Do nothing: a cancelled timer is skipped when its time comes."""
 
 
 def make_loop(random: Random) -> VirtualLoop:
@@ -217,7 +218,7 @@ def make_loop(random: Random) -> VirtualLoop:
 
 
 def _drop(work: Any) -> None:
-    # A `finally` that awaits refuses to be closed, once for each such await.
+    # A coroutine whose `finally` awaits refuses to be closed, once for each such await.
     for _ in range(10):
         try:
             work.close()

@@ -1,4 +1,4 @@
-"""Pure decisions that are slow and the same in every run: made once."""
+"""Pure decisions that are slow and the same in every run are made only once."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A provider that takes so many calls: by the minute, by the day, and none in an outage."""
+"""A provider that takes a limited number of calls: by the minute, by the day, or in outages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,12 +17,14 @@ from tests.storm.quotas import (
     SlidingWindow,
 )
 
-#: REFUSAL_PATIENCE_SECONDS of these runs: so long a step waits for the provider.
+#: REFUSAL_PATIENCE_SECONDS of these runs: a step waits this long for the provider.
 PATIENCE_SECONDS = 1_800.0
-#: Refused calls that each step may cost, and each minute in which nothing is taken: a single
-#: call looks for the end of that, every twelve seconds or so, and again where it was lost.
+#: How many refused calls each step may cost, and each minute in which the provider takes
+#: nothing. In such a minute single calls try whether it is over, every twelve seconds or so,
+#: and again when such a call was lost.
 _REFUSED_A_STEP, _REFUSED_A_MINUTE = 4, 6
-#: From the end of an outage, or of a minute, until the last of a few steps has its turn.
+#: The time from the end of an outage, or of a minute, until the last of a few steps has its
+#: turn.
 _SPARE_SECONDS = 900.0
 
 
@@ -33,7 +35,7 @@ class Counted(StrEnum):
     SLIDING = "sliding window"
     BUCKET = "bucket"
     DAY = "day"
-    NOTHING = "nothing"  #: It takes all, once an outage is over.
+    NOTHING = "nothing"  #: The provider takes every call, once an outage is over.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +43,11 @@ class Metering:
     """How many calls the provider takes."""
 
     counted: Counted
-    #: In a minute, or in the day.
+    #: The number of calls in a minute, or in the day.
     limit: int
     #: Whether a refusal says how long to wait.
     delays: bool
-    #: Until then it refuses everything, in virtual seconds.
+    #: The provider refuses everything until this time, in virtual seconds.
     outage_until: float = 0.0
 
     def quota(self) -> Quota:
@@ -53,14 +55,14 @@ class Metering:
         return Outage(until=self.outage_until, then=self._counting())
 
     def enough(self, steps: int) -> bool:
-        """Whether all of so many steps get their call before their patience ends."""
+        """Whether this many steps all get their call before their patience ends."""
         if self.counted is Counted.DAY and self.limit < steps:
             return False
         minutes = 0 if self.counted in {Counted.DAY, Counted.NOTHING} else steps / self.limit
         return self.outage_until + 60 * minutes + _SPARE_SECONDS <= PATIENCE_SECONDS
 
     def most_refused(self, steps: int) -> float:
-        """Refused calls of so many steps, beyond which somebody calls in vain."""
+        """How many calls of so many steps may be refused; more mean calls in vain."""
         patience = PATIENCE_SECONDS / 60
         closed = patience if not self.enough(steps) else self.outage_until / 60 + steps
         return _REFUSED_A_STEP * steps + _REFUSED_A_MINUTE * closed
@@ -81,7 +83,7 @@ class Metering:
 
 
 def drawn_metering(draw: Random) -> Metering:
-    """A provider of any kind."""
+    """Draw a provider of any kind."""
     counted = draw.choice(list(Counted))
     outage = counted is Counted.NOTHING or draw.random() < 0.3
     return Metering(
@@ -112,7 +114,7 @@ class Gate:
         return refusal
 
     def violations(self, steps: int) -> Iterator[Violation]:
-        """Whether more was asked for in vain than it takes to learn that it is in vain."""
+        """Whether more calls were refused than it takes to learn that calling is in vain."""
         most = self.metering.most_refused(steps)
         if self.refused > most:
             what = f"{self.refused} calls were refused, {most:.0f} would have told enough"

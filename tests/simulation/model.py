@@ -1,4 +1,4 @@
-"""The model as the simulation has it: it repeats which inputs it was shown."""
+"""The model as the simulation has it: its answer repeats which inputs it was shown."""
 
 import json
 import re
@@ -9,13 +9,14 @@ from typing import NoReturn
 from executor.ports import ModelAnswer, ModelRequest
 from shared.domain.errors import GeminiRequestFailed, LlmProfileInvalid, RateLimited
 
-#: Stands in all that is secret: prompt, context, model text and key. Nothing may repeat it.
+#: This text stands in everything that is secret: prompt, context, model text and key. Nothing
+#: may repeat it.
 CANARY = "CANARY"
 _MARKER = re.compile(r'"marker":"([^"]+)"')
 
 
 def marker_of(request: ModelRequest) -> str:
-    """Which inputs the request shows: those of which run and step, in which version."""
+    """Which inputs the request shows: their run, step and version."""
     found = _MARKER.search(request.user_text)
     return found[1] if found else "?"
 
@@ -26,7 +27,7 @@ def thinking_seconds(draw: Random) -> float:
 
 
 def slow_tier_seconds(draw: Random) -> float:
-    """How long a call at a slow tier lasts: minutes, or longer than anybody waits for it."""
+    """How long a call at a slow tier lasts: minutes, or longer than any step waits for it."""
     return draw.uniform(30, 900) if draw.random() < 0.5 else draw.uniform(900, 1_500)
 
 
@@ -50,7 +51,7 @@ async def blocked_answer() -> ModelAnswer:
 
 
 async def rate_limited() -> ModelAnswer:
-    """A refusal that asks for patience.
+    """Refuse with a rate limit, and say how long to wait.
 
     Raises:
         RateLimited: always.
@@ -59,7 +60,7 @@ async def rate_limited() -> ModelAnswer:
 
 
 async def unfit_request() -> NoReturn:
-    """A refusal of what is asked for.
+    """Refuse what the request asks for.
 
     Raises:
         LlmProfileInvalid: always.
@@ -68,7 +69,7 @@ async def unfit_request() -> NoReturn:
 
 
 def unanswered() -> GeminiRequestFailed:
-    """The error of a call that may have been worked on, and was not answered."""
+    """The error of a call that got no answer, although the model may have worked on it."""
     return GeminiRequestFailed("simulated", maybe_billed=True)
 
 

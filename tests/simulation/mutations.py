@@ -62,7 +62,7 @@ _Register: TypeAlias = Callable[[Callable[[Patch], None]], Callable[[Patch], Non
 
 
 def registering(mutations: dict[str, Mutation]) -> Callable[[str], _Register]:
-    """A decorator that keeps breakages there, given what each of them breaks."""
+    """Return a decorator that registers breakages there, given what each of them breaks."""
 
     def mutation(what: str) -> _Register:
         def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
@@ -81,7 +81,7 @@ _mutation = registering(MUTATIONS)
 
 @contextmanager
 def mutated(mutation: Mutation) -> Iterator[None]:
-    """Run with one thing broken."""
+    """Run the block with one thing broken."""
     with pytest.MonkeyPatch.context() as patch:
         mutation.apply(patch)
         yield
@@ -105,7 +105,7 @@ def _job_state(write: Write) -> Any:
 
 
 def _unguard(patch: Patch, unguarded: Callable[[Write, str], bool]) -> None:
-    """Take the precondition from some writes; the second value is the process' name."""
+    """Take the precondition from some writes; `unguarded` is also given the process' name."""
     original = SimulatedDocuments.commit
 
     async def commit(

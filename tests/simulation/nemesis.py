@@ -7,9 +7,9 @@ from random import Random
 
 
 class Kind(StrEnum):
-    """Operations, as far as they can go wrong in different ways."""
+    """The kinds of operations, told apart where they can go wrong in different ways."""
 
-    READ = "read"  #: Documents, by the worker.
+    READ = "read"  #: The worker reads documents.
     COMMIT = "commit"
     QUERY = "query"
     PUBLISH = "publish"
@@ -18,15 +18,15 @@ class Kind(StrEnum):
     CREATE = "create"  #: A new object.
     GENERATE = "generate"  #: A model call.
     BEGIN = "begin"  #: A model call in the background is begun.
-    ASK = "ask"  #: What has become of it?
-    FORGET = "forget"  #: The provider is to delete it.
+    ASK = "ask"  #: The provider is asked what has become of a call.
+    FORGET = "forget"  #: The provider is asked to delete a call.
     EVENT = "event"  #: One delivery of a document event.
     MESSAGE = "message"  #: One delivery of a job message.
     HOOK = "hook"  #: The provider announces the end of a call.
     TICK = "tick"  #: One sweep that the scheduler asks for.
-    PULL = "pull"  #: Dead letters, by an operator.
-    HOLD = "hold"  #: They are held for longer, or given back.
-    ACKNOWLEDGE = "settle"  #: One is acknowledged.
+    PULL = "pull"  #: An operator pulls dead letters.
+    HOLD = "hold"  #: An operator holds letters for longer, or gives them back.
+    ACKNOWLEDGE = "settle"  #: An operator acknowledges a letter.
     ACT = "act"  #: A moment at which somebody else may write the run.
 
 
@@ -34,22 +34,22 @@ class Fault(StrEnum):
     """What can go wrong with one operation."""
 
     CRASH_BEFORE = "crash_before"  #: The process dies; the operation does not happen.
-    CRASH_AFTER = "crash_after"  #: The process dies when the operation has happened.
+    CRASH_AFTER = "crash_after"  #: The process dies after the operation has happened.
     TERMINATE = "terminate"  #: The process is told to end, and killed 10 seconds later.
-    LOST_ANSWER = "lost_answer"  #: It happens, and the caller is told that nobody answers.
-    OWN_RETRY = "own_retry"  #: It happens, and the client's own second try finds it done.
-    REFUSED = "refused"  #: It does not happen; a transient error.
-    LATE = "late"  #: The caller gives up at its timeout; it happens after that.
-    SLOW = "slow"  #: The answer is seconds old when it comes, and just in time.
-    PAUSE = "pause"  #: The process stops between what happened and its hearing of it.
+    LOST_ANSWER = "lost_answer"  #: It happens, but the caller is told that nobody answers.
+    OWN_RETRY = "own_retry"  #: It happens; the client's own second try finds it done.
+    REFUSED = "refused"  #: It does not happen; the error is a transient one.
+    LATE = "late"  #: The caller gives up at its timeout, and then it happens.
+    SLOW = "slow"  #: The answer takes seconds, and comes just in time.
+    PAUSE = "pause"  #: The process stops after the operation, before it hears of it.
     CLOCK_FORWARD = "clock_forward"  #: The process' clock jumps ahead.
     CLOCK_BACK = "clock_back"  #: The process' clock jumps back.
-    PARTIAL = "partial"  #: Some of the messages are taken, the call fails.
+    PARTIAL = "partial"  #: Some of the messages are taken, but the call fails.
     FORBIDDEN = "forbidden"  #: Refused for good, until somebody mends what is wrong.
-    UNFIT = "unfit"  #: Refused for good for what it asks for; nobody else is.
-    OVERDUE = "overdue"  #: Answered at the very end of its time; it happens, whoever waits.
+    UNFIT = "unfit"  #: Refused for good for what this call asks; others are taken.
+    OVERDUE = "overdue"  #: Answered at the very end of its time; happens in any case.
 
-    RATE_LIMITED = "rate_limited"  #: The model refuses: quota, with a delay.
+    RATE_LIMITED = "rate_limited"  #: The model refuses because of a quota, and names a delay.
     INVALID = "invalid"  #: The model answers something that is not the report.
     BLOCKED = "blocked"  #: The model refuses for good.
     FAILED = "failed"  #: A call in the background ends without an answer.
@@ -57,22 +57,23 @@ class Fault(StrEnum):
     DUPLICATE = "duplicate"  #: Delivered twice, at different times.
     DELAYED = "delayed"  #: Delivered minutes later, past every deadline, behind others.
     DEAD_LETTERED = "dead_lettered"  #: Refused as often as the subscription allows.
-    EARLY = "early"  #: Announced before its caller hears of the call's id.
-    FORGED = "forged"  #: Announced with the id of another job's call, and not with its own.
+    EARLY = "early"  #: Announced before its caller hears the call's id.
+    FORGED = "forged"  #: Announced with the id of another job's call, not its own.
     LOST = "lost"  #: Never delivered: Eventarc drops what it cannot send.
 
-    TOUCHED = "touched"  #: Fields of the run change that are no concern of ours.
+    TOUCHED = "touched"  #: Fields of the run change that do not concern the worker.
     CANCELLED = "cancelled"  #: The orchestrator cancels a step.
     RUN_CANCELLED = "run_cancelled"  #: The orchestrator cancels the run, and its steps.
     FILLED = "filled"  #: Others leave hardly any room in the run's document.
     RERUN = "rerun"  #: The orchestrator makes an ended step READY again.
-    CHANGED = "changed"  #: The same, with other inputs.
-    OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels a step,
-    OPERATOR_RERUNS = "operator_reruns"  #: has an ended one run again,
-    REPLAYED = "replayed"  #: or replays all dead letters.
+    CHANGED = "changed"  #: The same, and the inputs of the step change.
+    OPERATOR_CANCELS = "operator_cancels"  #: An operator cancels a step.
+    OPERATOR_RERUNS = "operator_reruns"  #: An operator has an ended step run again.
+    REPLAYED = "replayed"  #: An operator replays all dead letters.
 
 
-#: What the first series of random runs does not know: its seeds would get new meanings.
+#: Faults that the first series of random runs does not know: with them its seeds would get new
+#: meanings.
 LATER = frozenset({Fault.FORBIDDEN, Fault.UNFIT, Fault.OVERDUE, Fault.FILLED})
 FIRST_SERIES = frozenset(Fault) - LATER
 
@@ -146,7 +147,7 @@ APPLICABLE: Mapping[Kind, tuple[Fault, ...]] = {
     Kind.ACKNOWLEDGE: (*_CALL, Fault.LOST_ANSWER),
 }
 
-#: What excuses no second model call, and needs no sweep to be overcome.
+#: Faults that excuse no second model call, and need no sweep to be overcome.
 HARMLESS = frozenset(
     {Fault.DUPLICATE, Fault.DELAYED, Fault.TOUCHED, Fault.SLOW, Fault.CANCELLED}
 )
@@ -154,7 +155,7 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """A fault, and the number of the operation that it befell."""
+    """A fault, and the number of the operation that it hit."""
 
     operation: int
     fault: Fault
@@ -175,11 +176,11 @@ def parse_script(text: str) -> tuple[Injected, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odds:
-    """How rough a run is."""
+    """How many faults a run has."""
 
-    #: Of a fault, for one operation.
+    #: The probability of a fault, for one operation.
     probability: float
-    #: At most so many in one run.
+    #: The most faults in one run.
     most: int
     allowed: frozenset[Fault] = FIRST_SERIES
     #: Whether operations take times of very different lengths.
@@ -202,7 +203,7 @@ class Nemesis:
         self._seed = seed
         self._odds = odds
         self._script = None if script is None else {item.operation: item for item in script}
-        #: What has happened, in order.
+        #: The faults that have happened, in order.
         self.injected: list[Injected] = []
 
     @property
@@ -237,5 +238,6 @@ class Nemesis:
         if not self._odds.uneven:
             return 0.01
         draw = self.schedule.random()
-        # One in ten takes up to two seconds: longer than whole invocations of others.
+        # One operation in ten takes up to two seconds, which is longer than whole invocations
+        # of others.
         return draw * 0.05 if draw < 0.9 else draw**20 * 2.0

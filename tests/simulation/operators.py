@@ -15,7 +15,7 @@ from shared.domain.steps import OperatorMove
 from shared.ports import Clock, DocumentStore, PortFailure, Queue
 from tests.simulation.delivery import FLOW_RUNS
 
-#: As the command line has them.
+#: The rules of a replay, as the command line has them.
 _RULES = ReplayRules(rerun=True, call_budget=5, wake_after=timedelta(minutes=5))
 _MOST_LETTERS = 10
 _PER_SECOND = 5.0
@@ -55,7 +55,7 @@ class Operator:
     clock: Clock
 
     async def run(self, command: Command) -> None:
-        """Do it; what is refused, or not answered, is told to a human and changes nothing."""
+        """Run the command; a refusal or lost answer is told to a human, and changes nothing."""
         try:
             match command:
                 case Cancel():

@@ -1,4 +1,4 @@
-"""What others do to the runs meanwhile."""
+"""What the orchestrator and others do to the runs while the worker is at work."""
 
 import asyncio
 from contextlib import suppress
@@ -31,7 +31,7 @@ from tests.simulation.scenarios import (
 from tests.simulation.surroundings import FILLER, NONE, ROOMS, Surroundings, filler
 from tests.simulation.world import World
 
-#: At so many moments others may write a run, within the first minutes.
+#: At this many moments within the first minutes, others may write a run.
 _MOMENTS = 6
 _WITHIN_SECONDS = 240.0
 _FIRST_VERSION = 1
@@ -51,7 +51,7 @@ class Orchestrator:
     done: bool = False
 
     def seed(self) -> None:
-        """Have everything stand that a run needs; then the runs, whose events start it all."""
+        """Store all that the runs need, and then the runs, whose events start everything."""
         self.bucket.create(IMAGE_URI, IMAGE, {})
         self.bucket.create(MANIFEST_URI, MANIFEST, {})
         self._create("llm_prompts", PROMPT_ID, dict(PROMPT))
@@ -69,7 +69,7 @@ class Orchestrator:
             self._create(FLOW_RUNS, run_id, document)
 
     async def interfere(self) -> None:
-        """Act at some moments."""
+        """Interfere at some moments."""
         draw = self.world.nemesis.schedule
         moments = sorted(draw.uniform(0, _WITHIN_SECONDS) for _ in range(_MOMENTS))
         for moment in moments:
@@ -126,7 +126,8 @@ class Orchestrator:
 
     def _write(self, run_id: str, changes: dict[FieldPath, Any]) -> None:
         self.world.note("orchestrator", f"writes {sorted(map('.'.join, changes))}")
-        # What the run has no room for is not written: its author is told so.
+        # When the run has no room for a change, the change is not written, and its author is
+        # told so.
         with suppress(StoreRefused):
             self.records.act(DocumentRef(FLOW_RUNS, run_id), changes)
 

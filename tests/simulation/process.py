@@ -12,7 +12,7 @@ from tests.simulation.loop import HOST, VirtualLoop
 EPOCH = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
-#: How the processes of operators' command lines are called.
+#: What the processes of operators' command lines are called.
 OPERATOR = "operator"
 
 
@@ -25,7 +25,7 @@ DIED: Final = Died()
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Request:
-    """Something that a process was asked to do."""
+    """Something that a process is asked to do."""
 
     process: "Process"
     #: The result, the exception that was raised, or `DIED`.
@@ -34,7 +34,7 @@ class Request:
     begun_at: float = 0.0
 
 
-#: What the running task works on; None in the world around the processes.
+#: The request that the running task works on; None in the world around the processes.
 REQUEST: contextvars.ContextVar[Request | None] = contextvars.ContextVar(
     "request", default=None
 )
@@ -47,9 +47,9 @@ class Process:
         self.name = name
         self.alive = True
         self.resumes_at = 0.0
-        #: Told to end: it gets no more requests.
+        #: Whether the process was told to end: it then gets no more requests.
         self.retiring = False
-        #: What runs when it gets SIGTERM.
+        #: What is called when the process gets SIGTERM.
         self.on_terminate: Callable[[], object] = _ignore
         self._clock_offset = timedelta(0)
         self._loop = loop
@@ -59,7 +59,7 @@ class Process:
         self._highest_offset = timedelta(0)
 
     def start(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> "Request":
-        """Run the work here."""
+        """Run the work in this process."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         request = Request(process=self, answer=answer, begun_at=self._loop.time())
         self._waiting[answer] = None
@@ -83,7 +83,7 @@ class Process:
             answer.set_result(result)
 
     def crash(self) -> None:
-        """Die: nothing of it runs any more, not even what stands in a `finally`."""
+        """Die: nothing of this process runs any more, not even its `finally` blocks."""
         self.alive = False
         for answer in list(self._waiting):
             self._settle(answer, DIED)
@@ -99,7 +99,7 @@ class Process:
             self._context.copy().run(self.on_terminate)
 
     def shift_clock(self, seconds: float) -> None:
-        """Have the time of day jump."""
+        """Let the time of day jump."""
         self._clock_offset += timedelta(seconds=seconds)
         self._highest_offset = max(self._highest_offset, self._clock_offset)
 
@@ -108,7 +108,7 @@ class Process:
         return EPOCH + timedelta(seconds=self._loop.time()) + self._clock_offset
 
     def latest(self) -> datetime:
-        """The latest time that it may have believed in by now."""
+        """The latest time that this machine may have believed in until now."""
         return EPOCH + timedelta(seconds=self._loop.time()) + self._highest_offset
 
     def monotonic(self) -> float:
@@ -117,4 +117,4 @@ class Process:
 
 
 def _ignore() -> None:
-    """Nothing is told of it."""
+    """Do nothing at SIGTERM."""

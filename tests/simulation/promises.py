@@ -14,7 +14,7 @@ from infra.local.cloud.cloud_events import Document
 
 
 class Promise(IntEnum):
-    """Under "What must always hold", in docs/reliability.md."""
+    """The promises under "What must always hold", in docs/reliability.md."""
 
     CALL_UNDER_LEASE = 1
     CALL_BUDGET = 2
@@ -191,30 +191,30 @@ class JobChange:
 
     @property
     def is_claim(self) -> bool:
-        """Whether a claim begins with it."""
+        """Whether a claim begins with this change."""
         return self.old is None or self.old["claimId"] != self.new["claimId"]
 
     @property
     def remembers_act(self) -> bool:
-        """Whether it tells of one more operator's act."""
+        """Whether the change records one more operator's act."""
         old = self.old or {}
         return bool(old.get("operatorActs", []) != self.new.get("operatorActs", []))
 
     @property
     def taken_by(self) -> str | None:
-        """The owner of a lease that was taken with it."""
+        """The owner of a lease that this change took."""
         owner = owner_of(self.new)
         return owner if self.is_claim or owner != owner_of(self.old or {}) else None
 
 
 def owner_of(job: Mapping[str, Any]) -> str | None:
-    """Who holds, or held last, the lease."""
+    """The owner that holds the lease, or held it last."""
     lease = job.get("lease")
     return lease["owner"] if lease else None
 
 
 def leased(job: Mapping[str, Any], now: datetime) -> bool:
-    """Whether the lease counts at this time."""
+    """Whether the lease is still valid at this time."""
     lease = job.get("lease")
     return job["state"] == "RUNNING" and lease is not None and now < lease["expiresAt"]
 

@@ -1,4 +1,4 @@
-"""The provider's memory of calls in the background, and one process' way to it."""
+"""The provider's memory of calls in the background, and a process' way to it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,24 +44,25 @@ class Kept:
 
 @dataclass(slots=True)
 class Provider:
-    """All of them, by id."""
+    """All calls that the provider keeps, by id."""
 
     kept: dict[str, Kept] = field(default_factory=dict)
-    #: What was deleted.
+    #: The calls that were deleted.
     forgotten: dict[str, Kept] = field(default_factory=dict)
-    #: Called with id, address, the time of the end, and what else is kept.
+    #: Called with the id, the address, the time of the end, and the ids of the other calls that
+    #: are kept.
     announce: Callable[[str, str, float, Callable[[], list[str]]], None] | None = None
     _count: int = 0
 
     def keep(self, call: Kept) -> str:
-        """Take a call; its id."""
+        """Take a call, and return its id."""
         self._count += 1
         name = f"call-{self._count}"
         self.kept[name] = call
         return name
 
     def has_report(self, call_id: str) -> bool:
-        """Whether a report can be fetched, now or later, or could have been."""
+        """Whether a report can be fetched now or later, or could have been fetched."""
         call = self.kept.get(call_id) or self.forgotten.get(call_id)
         return call is not None and isinstance(call.state, ModelAnswer) and _good(call.state)
 
@@ -129,7 +130,7 @@ class SimulatedBackground:
         return name
 
     def _others(self, call_id: str) -> list[str]:
-        """The ids of the calls of other steps, the latest last."""
+        """The ids of the calls of other steps, the latest one last."""
         mine = self.provider.kept.get(call_id)
         return [
             name

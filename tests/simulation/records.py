@@ -11,7 +11,7 @@ from shared.domain.documents import DocumentRef, FieldPath, Snapshot, Update, Ve
 from shared.ports import StoreRefused
 from tests.simulation.process import EPOCH, Process
 
-#: A guard that always holds. No code of ours has it: mutations put it into their writes.
+#: A guard that always holds. None of our code uses it: mutations put it into their writes.
 ANY_VERSION = Version(-1)
 
 _EPOCH_NANOSECONDS = int(EPOCH.timestamp()) * 10**9
@@ -27,10 +27,10 @@ class Change:
 
 
 class Reader(Protocol):
-    """Is told of every commit, at its moment."""
+    """Is told of every commit, at the moment when it happens."""
 
     def committed(self, who: Process | None, changes: Sequence[Change]) -> None:
-        """`who` wrote these documents together; None is somebody else than the worker."""
+        """`who` wrote these documents together; None is anybody other than the worker."""
 
 
 class Records:
@@ -38,26 +38,26 @@ class Records:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self.documents = EmbeddedDocuments(lambda: _EPOCH_NANOSECONDS + int(seconds() * 1e9))
-        #: What the documents of a page weigh that a query has found.
+        #: Gives the weight of a page of documents that a query has found.
         self.weigh: Callable[[Sequence[Snapshot]], int] = lambda _: 0
         self._changes: list[Change] = []
         self._readers: list[Reader] = []
-        #: How often anything was written.
+        #: The number of commits.
         self.commits = 0
-        #: The worker's commits that did not fit: the writes, and the version of the first one's
-        #: document.
+        #: The worker's commits that did not fit: who wrote, the writes, and the version of the
+        #: document of the first write.
         self.unfit: list[tuple[Process, Sequence[Write], int | None]] = []
         self.documents.listen(self._collect)
 
     def tell(self, reader: Reader) -> None:
-        """Tell this reader of every later commit, in the order in which readers came."""
+        """Tell this reader of every later commit; readers are told in the order they came."""
         self._readers.append(reader)
 
     def _collect(self, ref: DocumentRef, old: Document | None, new: Document | None) -> None:
         self._changes.append(Change(ref, old, new))
 
     async def commit(self, who: Process | None, writes: Sequence[Write]) -> Version:
-        """Apply all writes or none, at once; raises as the port does."""
+        """Apply all writes or none, without delay; raises as the port does."""
         resolved = [self._resolved(write) for write in writes]
         try:
             version = await self.documents.commit(resolved, timeout_seconds=0)
@@ -77,27 +77,27 @@ class Records:
         )
 
     def refusal(self, who: Process, writes: Sequence[Write]) -> StoreRefused:
-        """Remember the commit that does not fit, and make its error."""
+        """Remember the commit that does not fit, and return its error."""
         found = self.present(writes[0].ref)
         self.unfit.append((who, writes, found.update_time if found else None))
         return StoreRefused("INVALID_ARGUMENT: simulated", unfit=True)
 
     def act(self, ref: DocumentRef, changes: dict[FieldPath, Any]) -> None:
-        """Write fields as somebody else than the worker, whatever stands there now."""
+        """Write fields as anybody other than the worker, whatever the document holds now."""
         write = Update(ref=ref, changes=changes, guard=ANY_VERSION)
         _at_once(self.commit(None, [write]))
 
     def create(self, write: Write) -> None:
-        """Create a document as somebody else than the worker."""
+        """Create a document as anybody other than the worker."""
         _at_once(self.commit(None, [write]))
 
     def delete(self, ref: DocumentRef) -> None:
-        """Remove a document as somebody else than the worker."""
+        """Remove a document as anybody other than the worker."""
         self.documents.delete(ref)
         self._tell(None)
 
     def present(self, ref: DocumentRef) -> Document | None:
-        """The document as it stands; not to be changed."""
+        """The document as it is now; it must not be changed."""
         return self.documents.present(ref)
 
     def _tell(self, who: Process | None) -> None:

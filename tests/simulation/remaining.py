@@ -1,4 +1,4 @@
-"""What would still have to happen before everything has ended, and whether anyone is at it."""
+"""What still has to happen until everything has ended, and whether anyone works on it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Remaining:
     job: Any = None
 
     def in_hand(self, ledger: Ledger, now: datetime) -> bool:
-        """Whether somebody alive works on it, or it waits for its next attempt on purpose."""
+        """Whether a living process works on it, or it waits on purpose for its next attempt."""
         if self.job is None:
             return False
         not_before = self.job.get("notBefore")
@@ -38,7 +38,7 @@ class Remaining:
 
 
 def remaining(records: Records, run_ids: Sequence[str]) -> list[Remaining]:
-    """All of it."""
+    """Everything that remains."""
     found: list[Remaining] = []
     for run_id in run_ids:
         run = records.present(DocumentRef(FLOW_RUNS, run_id))

@@ -1,4 +1,4 @@
-"""Small runs, each of which shows another part of the path."""
+"""Small runs, each of which exercises another part of the code."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -62,12 +62,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What there is at the beginning."""
+    """What is stored at the beginning."""
 
     name: str
-    #: By run id.
+    #: The reports, by run id.
     runs: Mapping[str, Sequence[Report]]
-    #: How each report ends if nothing goes wrong; SUCCEEDED where nothing is said.
+    #: How each report ends if nothing goes wrong; a report that is not listed ends as
+    #: SUCCEEDED.
     ends: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,8 +99,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     )
 }
 
-#: So many steps that a quota is felt. Cases with a quota have seeds of their own, and choose
-#: among these: one scenario more above would give the older seeds new meanings.
+#: Scenarios with so many steps that a quota matters. Cases with a quota have seeds of their
+#: own, and choose among these: one more scenario above would give the older seeds new meanings.
 CROWDS: Mapping[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
@@ -122,12 +123,12 @@ CROWDS: Mapping[str, Scenario] = {
 
 
 def candles_uri(run_id: str, step_id: str, version: int) -> GcsUri:
-    """Where the candles of a report lie."""
+    """Where the candles of a report are stored."""
     return GcsUri(BUCKET, f"inputs/{run_id}/{step_id}-{version}.json")
 
 
 def candles(run_id: str, step_id: str, version: int) -> bytes:
-    """Candles that say whose they are."""
+    """Candles that show which run and step they belong to."""
     marker = f"{run_id}|{step_id}|{version}"
     return json.dumps(
         {"marker": marker, "note": f"{CANARY} of the context"}, separators=(",", ":")
@@ -143,7 +144,7 @@ MANIFEST = json.dumps(
 
 
 def run_document(run_id: str, reports: Sequence[Report]) -> dict[str, Any]:
-    """The run, with one finished export for each input."""
+    """The run, with one finished export step for each input."""
     steps: dict[str, Any] = {"charts": _export("CHART_EXPORT", MANIFEST_URI)}
     for report in reports:
         candles_id = f"candles-{report.step_id}"

@@ -1,4 +1,4 @@
-"""One run: a seed in, what was broken out."""
+"""One run: it takes a seed, and tells which promises were broken."""
 
 import contextvars
 import io
@@ -33,31 +33,31 @@ from tests.simulation.stages import Deployment, Fleet
 from tests.simulation.surroundings import NONE, Surroundings
 from tests.simulation.world import Entry, World
 
-#: How often the sweep is asked for.
+#: The time between two sweeps.
 SWEEP_SECONDS = 60.0
-#: For so long nobody may be at work on a step when nothing goes wrong any more: the longest
-#: time after which the sweep looks again at a job that waits in the queue, the jitter of that,
-#: one sweep, and the seconds in which a message is sent and taken.
+#: When nothing goes wrong any more, a step may be without anybody at work on it for this long.
+#: It is the longest time after which the sweep looks again at a job that waits in the queue,
+#: plus the jitter of that, one sweep, and the seconds in which a message is sent and taken.
 MOST_NEGLECTED_SECONDS = 900.0 + 10.0 + SWEEP_SECONDS + 10.0
-#: What is left to do so long after the last fault is left for ever.
+#: What is still to be done this long after the last fault will never be done.
 MOST_SECONDS = 4_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Everything that decides how a run goes: the same case goes the same way again."""
+    """Everything that decides how a run goes: the same case always goes the same way."""
 
     seed: int
     scenario: str
     odds: Odds
-    #: Exactly these faults, instead of drawn ones.
+    #: Exactly these faults happen, instead of drawn ones.
     script: tuple[Injected, ...] | None = None
     call_mode: str = "at_least_once"
     sweeps: bool = True
-    #: Have the stages log, and read what they log.
+    #: Whether the stages log, and their log is checked.
     logged: bool = False
     surroundings: Surroundings = NONE
-    #: How many calls the provider takes; None is all.
+    #: How many calls the provider takes; None means all.
     metering: Metering | None = None
 
 
@@ -71,7 +71,7 @@ class Result:
     operations: Sequence[Kind]
     #: From the last effect of the last fault until the last step ended, in virtual seconds.
     recovery_seconds: float
-    #: The longest time after it for which nobody was at work on a step that had not ended.
+    #: After the last fault, the longest time for which nobody was at work on an open step.
     neglected_seconds: float
     model_calls: int
     #: How each report ended, by run id and step id.
@@ -83,7 +83,7 @@ class Watcher(Reader, Protocol):
     """Is told of all that a run does to the stores and the model."""
 
     def beside(self, observer: Observer) -> Observer:
-        """Tells this observer, and the watcher, of every effect."""
+        """Return an observer that tells this observer and the watcher of every effect."""
         ...
 
 
@@ -99,7 +99,7 @@ def simulate(case: Case, *, traced: bool = False, watcher: Watcher | None = None
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Have what draws from Python's own random draw the same again."""
+    """Seed Python's own random, so that what draws from it draws the same again."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -234,7 +234,8 @@ class _Run:
         return seconds > self.world.calm_since + MOST_SECONDS
 
     def _remaining(self) -> list[Remaining]:
-        # Asked before every jump in time, and the same until something is written.
+        # This is asked before every jump in time, and the answer is the same until something is
+        # written.
         written = self.records.commits + len(self.records.unfit)
         if self._left_after != written:
             self._left_after = written
@@ -243,7 +244,7 @@ class _Run:
         return self._left
 
     def _watch(self, left: Sequence[Remaining], seconds: float) -> None:
-        """For how long has nobody been at work on these, since the last fault?"""
+        """Note for how long nobody has been at work on these, since the last fault."""
         now = EPOCH + timedelta(seconds=seconds)
         neglected = [x.key for x in left if not x.in_hand(self.checker.ledger, now)]
         since = {key: self._neglected_since.get(key, seconds) for key in neglected}
@@ -254,7 +255,8 @@ class _Run:
 
     def _judge(self) -> None:
         checker = self.checker
-        # A job in the queue waits for its slot; it must have ended when its patience is over.
+        # Beside a quota, a job in the queue waits for its slot; it only must have ended when
+        # its patience is over.
         if self.gate is None and self._neglected_seconds > MOST_NEGLECTED_SECONDS:
             what = f"nobody was at work for {self._neglected_seconds:.0f} s"
             checker.broken(Promise.EVERYTHING_ENDS, what)
@@ -274,7 +276,7 @@ class _Run:
                 checker.broken(violation.promise, violation.what)
 
     def _judge_endings(self) -> None:
-        """Promise 6: every sound step SUCCEEDED, and every other one ended with its code."""
+        """Promise 6: every sound step SUCCEEDED, and every other step ended with its code."""
         endings = Endings(
             scenario=self.scenario,
             injected=self.world.nemesis.injected,
@@ -294,7 +296,7 @@ class _Run:
                     self.checker.broken(violation.promise, violation.what)
 
     def _judge_calls(self) -> None:
-        """Promise 1, where nothing excuses a second call."""
+        """Promise 1, for runs in which nothing excuses a second call."""
         for claim in self.checker.ledger.claims.values():
             needed = 1 if claim.ended == "SUCCEEDED" and not claim.reused else 0
             calls = [call for call in claim.calls if not call.stopped]

@@ -52,12 +52,12 @@ Handler = Callable[[Any], Coroutine[Any, Any, Any]]
 
 
 class SilentLog(EventLogger):
-    """Writes nothing, which is most of what makes a run fast."""
+    """Writes nothing; leaving the log out is most of what makes a run fast."""
 
     __slots__ = ()
 
     def bind(self, **fields: Any) -> "EventLogger":
-        """The same logger: nothing is written anyway."""
+        """Return the same logger: nothing is written anyway."""
         del fields
         return self
 
@@ -71,7 +71,7 @@ def dispatcher_settings() -> DispatcherSettings:
     return read_dispatcher_settings(_ENVIRON)
 
 
-#: How calls are made and paid for: the variables that choose it.
+#: How calls are made and paid for: the environment variables that choose it.
 CALL_MODES: Mapping[str, Mapping[str, str]] = {
     "at_least_once": {},
     "at_most_once": {"CALL_POLICY": "at_most_once"},
@@ -80,17 +80,18 @@ CALL_MODES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-#: What hooks are signed by.
+#: The secret by which hooks are signed.
 HOOK_SECRET = "h" * 32
 _HOOKS = {"WEBHOOK_URL": "https://hooks.example", "WEBHOOK_SECRET": HOOK_SECRET}
-#: The modes in the background, with hooks. They have seeds of their own.
+#: The background modes, with hooks. They have seeds of their own.
 HOOK_MODES: Mapping[str, Mapping[str, str]] = {
     "background_hooks": {**CALL_MODES["background"], **_HOOKS},
     "background_hooks_at_most_once": {**CALL_MODES["background_at_most_once"], **_HOOKS},
 }
 
-#: The modes in the background with a cheap slow tier and a dear quick one, and half an hour of
-#: patience: what the slow one has not answered by then is stopped, and asked of the quick one.
+#: The background modes with a cheap slow tier and a dear quick one, and half an hour of
+#: patience: a call that the slow tier has not answered by then is stopped, and made at the
+#: quick tier.
 _TIERS = {"GEMINI_SERVICE_TIERS": "flex,standard", "REFUSAL_PATIENCE_SECONDS": "1800"}
 TIER_MODES: Mapping[str, Mapping[str, str]] = {
     "background_tiers": {**HOOK_MODES["background_hooks"], **_TIERS},
@@ -100,11 +101,11 @@ TIER_MODES: Mapping[str, Mapping[str, str]] = {
     },
 }
 _PATIENCE = {"REFUSAL_PATIENCE_SECONDS": f"{PATIENCE_SECONDS:.0f}"}
-#: The modes beside a provider with a quota. They have seeds of their own, too.
+#: The modes that run beside a provider with a quota. They have seeds of their own, too.
 METERED_MODES: Mapping[str, Mapping[str, str]] = {
     f"metered_{mode}": {**variables, **_PATIENCE} for mode, variables in CALL_MODES.items()
 }
-#: All of them.
+#: All modes.
 ALL_MODES: Mapping[str, Mapping[str, str]] = {
     **CALL_MODES,
     **HOOK_MODES,
@@ -126,7 +127,7 @@ class Fleet:
     name: str
     size: int
     world: World
-    #: Given an instance, what it does with a request.
+    #: Gives what an instance in this process does with a request.
     deploy: Callable[[Process], Handler]
     _instances: dict[int, tuple[Process, Handler]] = field(default_factory=dict)
     _count: int = 0
@@ -156,11 +157,11 @@ class Deployment:
     observer: Observer
     letter_witness: LetterWitness
     settings: ExecutorSettings
-    #: Where the stages log to; nowhere is fast.
+    #: Where the stages log to; logging nowhere is fast.
     log_stream: io.StringIO | None = None
-    #: Where calls are made in the background.
+    #: The provider's store of background calls; None where no calls are made in the background.
     provider: Provider | None = None
-    #: How many calls the provider takes; None is all.
+    #: How many calls the provider takes; None means all.
     gate: Gate | None = None
     dead_letters: DeadLetters = field(default_factory=DeadLetters)
     topic: Topic | None = None

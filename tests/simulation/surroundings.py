@@ -13,19 +13,20 @@ from tests.simulation.delivery import FLOW_RUNS
 from tests.simulation.process import EPOCH
 
 JOBS = "llm_jobs"
-#: Where others keep what fills a run.
+#: The field in which others keep what fills a run.
 FILLER: FieldPath = ("progress", "filler")
-#: So much is left in a run that is nearly full, in bytes: for nothing at all, for hardly more
-#: than a code, for an ending in its smallest form, for one of two steps, for all.
+#: How many bytes are left in a run that is nearly full. They are enough for nothing at all, for
+#: hardly more than a code, for an ending in its smallest form, for one of two steps, or for
+#: all.
 ROOMS = (0, 40, 150, 600, 3_000, 5_000, 9_000)
-#: What a page may weigh that is answered in time. Most documents weigh 1.
+#: The most that a page may weigh to be answered in time. Most documents weigh 1.
 PAGE_WEIGHT = 30
-#: Of documents that are heavy, and of those that no page at all brings in time.
+#: The weights of documents that are heavy, and of those that no page at all brings in time.
 _HEAVY, _UNREADABLE = 20, 1_000
 
 _DUE = EPOCH - timedelta(hours=1)
 _LATER = EPOCH + timedelta(minutes=2)
-#: By document id. The sweep finds what has a shard and a time.
+#: Documents of others, by document id. The sweep finds those that have a shard and a time.
 _JOBS: Mapping[str, Mapping[str, Any]] = {
     "bare": {"shard": 0, "wakeAt": _DUE},
     "other~worker": {"shard": 3, "wakeAt": _DUE, "state": "WAITING", "owner": {"pid": 7}},
@@ -35,7 +36,7 @@ _JOBS: Mapping[str, Mapping[str, Any]] = {
     "deep": {"shard": 15, "wakeAt": _LATER, "lease": [1, {"a": None}], "history": "none"},
     "queued": {"shard": 1, "wakeAt": _DUE, "queue": "in/line|0", "waiting": []},
     "queued-first": {"queue": "|0"},
-    # At the head of the queue in which jobs of the simulation wait.
+    # This one stands at the head of the queue in which jobs of the simulation wait.
     "queued-here": {"queue": "simulated@ai_studio|0", "state": "QUEUED", "waiting": "yes"},
     "queued-last": {"queue": "~~0", "runId": "z"},
 }
@@ -55,17 +56,17 @@ _RUNS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a case has beside its scenario."""
+    """What a case has beside the runs of its scenario."""
 
-    #: Documents of others.
+    #: The documents of others.
     foreign: Mapping[DocumentRef, Mapping[str, Any]] = field(default_factory=dict)
-    #: What documents weigh that weigh more than 1, in a page of a query.
+    #: The weights of documents that weigh more than 1 in a page of a query.
     weights: Mapping[DocumentRef, int] = field(default_factory=dict)
-    #: The room that is left in a run at the beginning, by run id, in bytes.
+    #: How many bytes of room are left in a run at the beginning, by run id.
     rooms: Mapping[str, int] = field(default_factory=dict)
 
     def weight(self, page: Sequence[Snapshot]) -> int:
-        """What the page weighs."""
+        """The weight of the page."""
         return sum(self.weights.get(document.ref, 1) for document in page)
 
 
@@ -75,7 +76,7 @@ NONE = Surroundings()
 def drawn_surroundings(
     draw: Random, run_ids: Sequence[str], *, foreign: bool, heavy: bool, full: bool
 ) -> Surroundings:
-    """Surroundings of this kind."""
+    """Draw surroundings of this kind."""
     others = {
         **{DocumentRef(JOBS, name): data for name, data in _JOBS.items()},
         **{DocumentRef(FLOW_RUNS, name): data for name, data in _RUNS.items()},
@@ -85,7 +86,7 @@ def drawn_surroundings(
     stand = draw.sample(refs, count)
     ours = [DocumentRef(FLOW_RUNS, run_id) for run_id in run_ids]
     weights = {ref: draw.choice((1, _HEAVY, _UNREADABLE)) for ref in stand}
-    # Every run of ours can be read, if only alone.
+    # Every run of ours can be read, if only in a page of its own.
     weights |= {ref: draw.choice((1, _HEAVY)) for ref in ours}
     return Surroundings(
         foreign={ref: others[ref] for ref in stand},
@@ -95,12 +96,12 @@ def drawn_surroundings(
 
 
 def room_in(ref: DocumentRef, document: Document) -> int:
-    """So many bytes can still be added to the document."""
+    """How many bytes can still be added to the document."""
     return MAX_DOCUMENT_BYTES - document_size(ref, document.fields)
 
 
 def filler(ref: DocumentRef, data: Mapping[str, Any], room: int) -> str:
-    """What leaves only so much room in the document when it stands at `FILLER`, in bytes."""
+    """A text that leaves only this many bytes in the document when it stands at `FILLER`."""
     place, name = FILLER
     inside = {**data.get(place, {}), name: ""}
     size = document_size(ref, {**data, place: inside})

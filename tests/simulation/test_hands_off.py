@@ -1,4 +1,4 @@
-"""Nobody waits for a call in the background: how often somebody is woken for a step."""
+"""Nobody waits for a call in the background: how often a process is woken for a step."""
 
 from datetime import timedelta
 
@@ -10,12 +10,13 @@ from tests.simulation.explore import calm_case
 from tests.simulation.nemesis import Kind
 from tests.simulation.simulate import Result, simulate
 
-#: Of a call of an hour by a process that has seen none before: the begin, and the looks.
+#: How often a process is woken for a call of an hour when it has seen no call before: to begin
+#: the call, and to look for its answer.
 MOST_UNEXPECTED = 13
 
 
 def with_model_time(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Result:
-    """A step whose model works for so long, with both stages, the sweep and their clocks."""
+    """Run a step whose model works this long, with both stages, the sweep and their clocks."""
     monkeypatch.setattr(provider, "thinking_seconds", lambda _draw: seconds)
     result = simulate(calm_case("single", "background"))
     assert not result.violations
@@ -34,7 +35,7 @@ def test_a_step_takes_two_invocations_however_long_its_model_thinks(
 
     assert result.operations.count(Kind.MESSAGE) == 2
     assert result.operations.count(Kind.ASK) == 1
-    # Due at the end, found by the next sweep, and woken.
+    # The job becomes due at the end of the call, and the next sweep finds and wakes it.
     assert result.recovery_seconds <= seconds + 60 + 10
 
 
@@ -47,6 +48,6 @@ def test_a_model_whose_time_nobody_knows_is_looked_for_a_few_times(
     messages = result.operations.count(Kind.MESSAGE)
     assert 2 <= messages <= MOST_UNEXPECTED
     assert result.operations.count(Kind.ASK) == messages - 1
-    # Nothing of the step's inputs is read for a look in vain.
+    # A look that finds no answer reads nothing of the step's inputs.
     fetched = with_model_time(1, monkeypatch).operations.count(Kind.FETCH)
     assert result.operations.count(Kind.FETCH) == fetched

@@ -1,4 +1,4 @@
-"""Hooks that are lost, doubled, late, forged, or there before the id, with every crash."""
+"""Hooks that are lost, doubled, late, forged or earlier than the id, with every crash."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ def crashes(mode: str) -> Iterator[Case]:
 
 
 def with_hook_fault(case: Case, fault: Fault) -> Case:
-    """The case, and the hook of the call whose beginner dies comes so."""
+    """The case, in which the hook of the call whose beginner dies has this fault."""
     script = case.script or ()
     number = next(
         number
@@ -39,7 +39,7 @@ def with_hook_fault(case: Case, fault: Fault) -> Case:
 
 
 def dies_beginning(scenario: str, mode: str) -> Iterator[Case]:
-    """An executor dies when the provider has taken a call, before it hears of it."""
+    """An executor dies after the provider has taken a call, before it hears of it."""
     case = calm_case(scenario, mode)
     for number, kind in enumerate(simulate(case).operations):
         if kind is Kind.BEGIN:
@@ -74,7 +74,8 @@ def test_whatever_becomes_of_the_hook_no_crash_breaks_a_promise(
         result = simulate(with_hook_fault(case, fault))
 
         assert not result.violations, case
-        # Lost and forged hooks leave the one window as it was without hooks.
+        # Lost, delayed and forged hooks leave the one window in which a call is paid twice, as
+        # without hooks.
         most = 2 if fault in {Fault.LOST, Fault.FORGED, Fault.DELAYED} else 1
         assert result.model_calls <= most, case
 

@@ -1,4 +1,4 @@
-"""The ledger in many short histories: never past a ceiling, never below the bill, nothing left.
+"""Many short histories of the ledger: within each ceiling, no less than the bill, no leftovers.
 
 `make simulate` lives through a hundred times as many.
 """
@@ -17,7 +17,7 @@ def test_no_history_passes_a_ceiling_or_forgets_a_bill_or_leaves_anything_held()
     tally = tallied_histories(range(1_500))
 
     assert tally.broken == []
-    # A history without them would show nothing.
+    # A history without these events would show nothing.
     assert {
         "answers lost",
         "asked in an outage",

@@ -1,4 +1,4 @@
-"""The virtual loop behaves as asyncio's own, but for time and death."""
+"""The virtual loop behaves as asyncio's own does, except for time and death."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -30,7 +30,7 @@ from tests.simulation.scenarios import RUN_IDS, SCENARIOS
 from tests.simulation.simulate import Case, simulate
 from tests.simulation.surroundings import ROOMS, Surroundings, drawn_surroundings
 
-#: What may end a step otherwise than it would have ended.
+#: Faults that may end a step otherwise than it would have ended.
 _DECISIVE = frozenset(
     {
         Fault.BLOCKED,
@@ -42,13 +42,14 @@ _DECISIVE = frozenset(
     }
 )
 _CHUNK = 60
-#: One lease or, for a job that nobody leased, the two minutes after which the sweep looks at
-#: it; one sweep; and the sweep's own jitter.
+#: The longest time in which nobody may be at work on a step. It is one lease or, for a job that
+#: nobody leased, the two minutes after which the sweep looks at it; plus one sweep, and the
+#: sweep's own jitter.
 MOST_NEGLECTED_SECONDS = 120 + 60 + 10
 
 
 def told(case: Case) -> str:
-    """How to see the run of a failing case again."""
+    """Tell how to see the run of a failing case again."""
     smallest = shrunk(case)
     script = ",".join(map(str, smallest.script or ()))
     trace = "\n".join(map(str, simulate(smallest, traced=True).trace))
@@ -112,7 +113,7 @@ def test_no_death_after_the_id_of_a_background_call_is_recorded_costs_a_second_o
 def test_of_two_holders_in_the_background_none_pays_for_an_answer_that_was_recorded(
     mode: str,
 ) -> None:
-    """Stopped processes, late commits and clocks set back: several believe in their lease."""
+    """Processes stop, commits are late, clocks are set back: several believe in their lease."""
     doubtful = frozenset({Fault.PAUSE, Fault.LATE, Fault.CLOCK_BACK, Fault.CLOCK_FORWARD})
     odds = Odds(probability=0.2, most=40, allowed=doubtful)
 
@@ -144,14 +145,14 @@ def test_documents_of_others_full_runs_and_refusals_for_good_break_no_promise(
 
 @pytest.mark.parametrize("first_seed", range(METERED_SERIES, METERED_SERIES + 40, 20))
 def test_a_provider_s_quota_fails_no_step_that_it_has_room_for(first_seed: int) -> None:
-    """By the minute and by the day, with delays and without, in outages, and beside deaths."""
+    """The quota is per minute or day, with or without delays, in outages and with deaths."""
     for seed in range(first_seed, first_seed + 20):
         case = random_case(seed)
         assert not simulate(case).violations, told(case)
 
 
 def test_what_stands_beside_the_runs_costs_no_step_and_stays_as_it_is() -> None:
-    """Every document of others at once, some so heavy that no page brings them in time."""
+    """All foreign documents are there at once, some too heavy for any page to bring in time."""
     for seed in range(10):
         beside = drawn_surroundings(Random(seed), RUN_IDS, foreign=True, heavy=True, full=False)
         case = replace(calm_case("two_runs"), surroundings=beside)
@@ -179,7 +180,7 @@ def test_a_stopped_holder_whose_clock_is_set_back_and_forth_makes_no_call() -> N
 
 
 def test_a_crash_between_claim_and_publish_is_overcome_without_the_sweep() -> None:
-    """A redelivery that comes too soon to publish for the dead asks to come again."""
+    """A redelivery too early to publish in place of the dead dispatcher asks to come again."""
     case = replace(calm_case("pair"), sweeps=False, script=parse_script("1:crash_after"))
 
     result = simulate(case)

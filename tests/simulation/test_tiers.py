@@ -1,4 +1,4 @@
-"""Several service tiers, with every crash: never two calls at work, none dearer than needed."""
+"""Several service tiers and every crash: never two calls at work, none dearer than needed."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.simulation.stages import TIER_MODES
 
 CRASHES = {Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.TERMINATE}
 SEEDS = 120
-#: Its flex call is still at work when the dearer tier must begin.
+#: The scenario whose flex call is still at work when the dearer tier must begin.
 SLOW_SEED = next(
     seed
     for seed in range(100)
@@ -25,7 +25,7 @@ def slow(mode: str) -> Case:
 
 
 def crashes(case: Case) -> Iterator[Case]:
-    """The case with a crash at each operation by which calls are begun, stopped and kept."""
+    """The case with a crash at each operation that begins, stops or keeps calls."""
     kinds = simulate(case).operations
     begun = kinds.index(Kind.BEGIN)
     for number, kind in enumerate(kinds[begun:], start=begun):

@@ -16,11 +16,11 @@ _T = TypeVar("_T")
 _LATE_SECONDS = (1.0, 200.0)
 _PAUSE_SECONDS = (5.0, 300.0)
 _CLOCK_SECONDS = (5.0, 180.0)
-#: For so long a refusal may stand until somebody mends what is wrong.
+#: How long a refusal for good may last until somebody mends what is wrong.
 _FORBIDDEN_SECONDS = ((30.0, 300.0), (300.0, 1500.0))
-#: No operation outlives its timeout by more (see `shared.ports`).
+#: How much longer than its timeout an operation may last (see `shared.ports`).
 _OVERTIME_SECONDS = 0.5
-#: What Cloud Run gives an instance between SIGTERM and SIGKILL
+#: The time that Cloud Run gives an instance between SIGTERM and SIGKILL
 #: (https://cloud.google.com/run/docs/container-contract#instance-shutdown).
 GRACE_SECONDS = 10.0
 
@@ -53,22 +53,23 @@ class Call:
     refused: Exception
     #: What the caller is told when nobody knows what happened.
     unanswered: Exception
-    #: What it is told while it is refused for good.
+    #: What the caller is told while the port refuses it for good.
     forbidden: Exception
-    #: What it is told when the client's own second try finds the first one's work.
+    #: What the caller is told when the client's own second try finds that the first one did the
+    #: work.
     done_before: Exception | None = None
-    #: What happens at the very beginning, unless the process dies before.
+    #: What happens at the very beginning, unless the process has died before.
     begin: Callable[[], None] = lambda: None
-    #: Seconds that the work itself takes, beside the way there and back.
+    #: How many seconds the work itself takes, beside the way there and back.
     work_seconds: float = 0.0
-    #: Of another kind's refusals, whether this operation shares them.
+    #: Another kind, whose refusals for good also hold for this operation.
     shares: Kind | None = None
-    #: What happens instead under faults of this port alone.
+    #: What happens instead under faults that only this port has.
     instead: Mapping[Fault, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
 
 
 class World:
-    """Counts and traces the operations, and lets the nemesis have its way with each."""
+    """Counts and traces the operations, and lets the nemesis interfere with each."""
 
     def __init__(self, loop: VirtualLoop, nemesis: Nemesis, *, traced: bool) -> None:
         self.loop = loop
@@ -77,7 +78,7 @@ class World:
         self.kinds: list[Kind] = []
         #: When the last fault had its last effect, in virtual seconds.
         self.calm_since = 0.0
-        #: Until when operations of each kind are refused for good, in virtual seconds.
+        #: Until when the operations of each kind are refused for good, in virtual seconds.
         self._forbidden_until: dict[Kind, float] = {}
         self.trace: list[Entry] = []
         self._traced = traced
@@ -90,7 +91,7 @@ class World:
             self.trace.append(Entry(self.loop.time(), number, who, what, fault))
 
     def next_fault(self, kind: Kind, who: str, what: str) -> tuple[int, Fault | None]:
-        """Count one more operation; its number, and what goes wrong with it."""
+        """Count one more operation; return its number, and what goes wrong with it."""
         number = len(self.kinds)
         self.kinds.append(kind)
         fault = self.nemesis.fault(number, kind)
@@ -100,11 +101,11 @@ class World:
         return number, fault
 
     def disturbed(self, *, for_seconds: float = 0.0) -> None:
-        """Something goes wrong until then."""
+        """Note that a fault has its effects until this many seconds from now."""
         self.calm_since = max(self.calm_since, self.loop.time() + for_seconds)
 
     async def perform(self, call: Call, apply: Callable[[], Awaitable[_T]]) -> _T:
-        """Do one operation, as well as the nemesis lets it.
+        """Do one operation, as far as the nemesis lets it.
 
         `apply` has its effect at one moment: it never waits.
         """
@@ -162,7 +163,7 @@ class World:
     async def _overdue(
         self, call: Call, apply: Callable[[], Awaitable[_T]], draw: Random
     ) -> _T:
-        """Do it at some time, and answer around the end of the caller's."""
+        """Do the operation at some time, and answer at about the caller's timeout."""
         answered_after = call.timeout_seconds + draw.uniform(-0.1, _OVERTIME_SECONDS)
         outcome: list[_T | Exception] = []
 
@@ -173,7 +174,7 @@ class World:
                 outcome.append(error)
 
         self.disturbed(for_seconds=answered_after)
-        # A request under way is done though its caller dies, or waits no longer.
+        # A request under way is carried out even when its caller dies, or no longer waits.
         self._outside(
             draw.uniform(0.1, 0.99) * answered_after, lambda: self.loop.create_task(act())
         )
@@ -192,7 +193,7 @@ class World:
             self._terminate(process)
 
     async def _disturb_answer(self, call: Call, fault: Fault, draw: Random) -> None:
-        """What goes wrong between the effect and the caller's hearing of it."""
+        """Let things go wrong between the effect and the moment when the caller hears of it."""
         if fault is Fault.CRASH_AFTER:
             await self._die(call)
         elif fault is Fault.LOST_ANSWER:
@@ -236,14 +237,14 @@ class World:
         self._outside(seconds, now)
 
     def _outside(self, seconds: float, act: Callable[[], object]) -> None:
-        # In a context of no process: it happens even if the present one dies.
+        # This runs in the context of no process: it happens even if the present one dies.
         context = contextvars.Context()
         context.run(REQUEST.set, REQUEST.get())
         self.loop.call_later(seconds, act, context=context)
 
 
 async def _ignoring(apply: Callable[[], Awaitable[object]]) -> None:
-    # Nobody is left to be told how it went.
+    # Nobody is left who could be told how it went.
     try:
         await apply()
     except Exception:  # noqa: BLE001

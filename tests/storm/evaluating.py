@@ -52,10 +52,10 @@ class EvaluationBeside:
     site: Site
     cases: int
     begins_at: float
-    #: What it was told; it may ask less often.
+    #: The rate that the evaluation was told to use; it may ask less often.
     calls_per_minute: float
     parallel: int = 4
-    #: Calls by what became of them at the provider.
+    #: How many calls there were, by what became of them at the provider.
     calls: Counter[str] = field(default_factory=Counter)
     process: Process = field(init=False)
     store: EmbeddedDocuments = field(default_factory=EmbeddedDocuments)
@@ -64,7 +64,7 @@ class EvaluationBeside:
         self.process = Process("evaluation", self.site.loop)
 
     async def run(self) -> None:
-        """Ask, from the beginning on."""
+        """Ask for the reports, after the beginning that is set."""
         await asyncio.sleep(self.begins_at)
         pace = EvaluationPace(
             clock=self.process,
@@ -148,7 +148,7 @@ class EvaluationBeside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedModel:
-    """Implements the LanguageModel port by the quota that production's calls take from."""
+    """Implements the LanguageModel port with the quota that production's calls also use."""
 
     beside: EvaluationBeside
 

@@ -23,7 +23,7 @@ _COMMIT_SECONDS = 0.02
 
 @dataclass(slots=True, kw_only=True)
 class LedgerLoad:
-    """Calls that reserve and are charged, and what that asked of the database."""
+    """Calls that reserve money and are charged, and how many database calls that took."""
 
     instances: int
     a_second: int
@@ -58,7 +58,7 @@ class LedgerLoad:
         return version
 
     async def run(self) -> None:
-        """Have all instances work."""
+        """Let all instances work."""
         await asyncio.gather(*(self._instance(number) for number in range(self.instances)))
 
     async def _instance(self, number: int) -> None:
@@ -100,7 +100,7 @@ class LedgerLoad:
 
 
 def asyncio_run(load: LedgerLoad) -> LedgerLoad:
-    """The load after its run, in virtual time."""
+    """Run the load in virtual time, and return it."""
     loop = make_loop(Random(0))
     task = loop.create_task(load.run())
     loop.run(task.done, most=50_000_000)

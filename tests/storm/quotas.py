@@ -1,4 +1,4 @@
-"""How providers limit calls, each as a small machine in virtual time."""
+"""How providers limit calls: each way is a small state machine in virtual time."""
 
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MINUTE, DAY = 60.0, 86_400.0
 
 
 class Quota(Protocol):
-    """What decides over calls."""
+    """Decides which calls are taken."""
 
     def ask(self, seconds: float) -> RetryableError | None:
         """Take a call that comes now, or refuse it with this error."""
@@ -36,7 +36,7 @@ def limited(
 
 @dataclass(slots=True, kw_only=True)
 class FixedWindow:
-    """So many calls in every minute of the clock."""
+    """Takes this many calls in every minute of the clock."""
 
     limit: int
     delays: bool
@@ -58,7 +58,7 @@ class FixedWindow:
 
 @dataclass(slots=True, kw_only=True)
 class DayQuota:
-    """So many calls in a day, which has just begun."""
+    """Takes this many calls in a day, which has just begun."""
 
     limit: int
     delays: bool
@@ -74,7 +74,7 @@ class DayQuota:
 
 @dataclass(slots=True, kw_only=True)
 class SlidingWindow:
-    """So many calls in any sixty seconds."""
+    """Takes this many calls in any sixty seconds."""
 
     limit: int
     delays: bool
@@ -95,11 +95,11 @@ class SlidingWindow:
 class Bucket:
     """A bucket that fills at a rate, which may change with time."""
 
-    #: Calls a minute at a time, in seconds.
+    #: The rate at a time: calls a minute, by seconds.
     rate: Callable[[float], float]
     capacity: float
     delays: bool
-    #: What was offered so far, beyond what the full bucket at the beginning held.
+    #: What was offered so far, beyond the content of the full bucket at the beginning.
     offered: float = 0.0
     _level: float = field(init=False)
     _at: float = 0.0
@@ -117,7 +117,7 @@ class Bucket:
         return limited(wait if self.delays else None)
 
     def fill(self, seconds: float) -> None:
-        """Let time pass, a second at most at once."""
+        """Let time pass, in pieces of a second at most."""
         while self._at < seconds:
             step = min(1.0, seconds - self._at)
             come = self.rate(self._at) / MINUTE * step
@@ -128,7 +128,7 @@ class Bucket:
 
 @dataclass(slots=True, kw_only=True)
 class Outage:
-    """Refuses everything until its end: half the time as limited, half as overloaded."""
+    """Refuses everything until its end: half of the time as limited, half as overloaded."""
 
     until: float
     then: Quota

@@ -39,13 +39,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """What a storm came to, the worst of several providers."""
+    """The result of a storm: the worst of several providers."""
 
     succeeded: int
     failed: int
     paid: int
     refused_a_step: float
-    #: The last end, as a share of the shortest time possible.
+    #: When the last step ended, as a multiple of the shortest time possible.
     over_ideal: float
 
 
@@ -74,7 +74,7 @@ def storm(
     begins_at: float = 0.0,
     environ: dict[str, str] | None = None,
 ) -> Storm:
-    """The worst of the same runs against each of the providers."""
+    """The worst result of the same runs against each of the providers."""
     steps = sum(run.steps for run in asked)
     ideal = steps / per_minute * MINUTE
     found: list[Storm] = []
@@ -118,21 +118,21 @@ def _stormed(
 
 
 def honest_delays() -> Row:
-    """Thirty calls a minute, and the delays are said."""
+    """Thirty calls a minute, and refusals name the delay."""
     found = storm(per_minute(30, delays=True), runs(30, steps=20), per_minute=30)
     name = "600 steps (30 runs of 20), 30 calls a minute, honest delays, limits not configured"
     return _stormed(name, found, steps=600, refused=0.3, over_ideal=1.15)
 
 
 def no_delays() -> Row:
-    """The same, and no delay is said."""
+    """Thirty calls a minute, and refusals name no delay."""
     found = storm(per_minute(30, delays=False), runs(30, steps=20), per_minute=30)
     name = "the same without any delay in the refusals"
     return _stormed(name, found, steps=600, refused=1.0, over_ideal=1.25)
 
 
 def configured() -> Row:
-    """The same, and the limit is known beforehand."""
+    """Thirty calls a minute without named delays, and the limit is known beforehand."""
     found = storm(
         per_minute(30, delays=False),
         runs(30, steps=20),
@@ -181,7 +181,7 @@ def _wanderings() -> Iterator[Callable[[float], float]]:
 
 
 def two_models() -> Row:
-    """One model takes nothing, the other everything."""
+    """One model takes no call, the other takes every call."""
     asked = [*runs(15, steps=20), *runs(15, steps=20, model="other", first=15)]
     quotas: dict[str, Quota] = {MODEL: Outage(until=_FOR_GOOD, then=Open()), "other": Open()}
     seen = Site(seed=1, quotas=quotas, runs=asked).run(until_seconds=900)
@@ -224,7 +224,7 @@ def evaluation_beside() -> Row:
     for alone, shared in zip(*(per_minute(30, delays=False) for _ in range(2)), strict=True):
         waits, _ = _waits(alone, evaluated=False)
         beside, calls = _waits(shared, evaluated=True)
-        # The longest wait with the longest, the second with the second, and so on.
+        # The longest wait is compared with the longest, the second with the second, and so on.
         longer.append(max(after - before for before, after in zip(waits, beside, strict=True)))
         asked.append(calls["taken"])
         refused += calls["refused"]
@@ -244,8 +244,9 @@ _BESIDE_MINUTES = 9
 
 
 def _waits(quota: Quota, *, evaluated: bool) -> tuple[list[float], Counter[str]]:
-    """How long steps waited for their call, the shortest first; and the evaluation's calls."""
-    # Alone for three minutes: instances have started, and what production takes is known.
+    """How long the steps waited for their call, shortest first, and the evaluation's calls."""
+    # Production is alone for three minutes: then instances have started, and what it takes is
+    # known.
     begins_at = 180.0
     count = round((begins_at + _BESIDE_MINUTES * MINUTE) / 3)
     asked = [
@@ -268,7 +269,7 @@ def _waits(quota: Quota, *, evaluated: bool) -> tuple[list[float], Counter[str]]
 
 def day_ceiling() -> Row:
     """More steps than the day's ceiling allows, on ten instances."""
-    # A call is held for with 110 and costs 20 millionths of a dollar.
+    # A call reserves 110 millionths of a dollar, and costs 20.
     price = {"from": "2026-01-01", "input": "0", "output": "1"}
     prices = json.dumps({MODEL: [price]})
     site = Site(
@@ -316,7 +317,7 @@ DUE_SECONDS = 1_800.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfPrice:
-    """What steps with a `dueAt` came to beside a cheap tier whose room comes and goes."""
+    """What happened to steps with a `dueAt` when room in the cheap tier comes and goes."""
 
     provider: TieredProvider
     succeeded: int
@@ -324,7 +325,7 @@ class HalfPrice:
 
     @property
     def share(self) -> float:
-        """Of the answers, those at half the price."""
+        """The share of the answers that came at half the price."""
         answered = self.provider.answered
         return answered[ServiceTier.FLEX] / max(1, answered.total())
 
@@ -337,7 +338,7 @@ class HalfPrice:
 def half_priced(
     room: Callable[[float], float], *, steps: int, every_seconds: float, seed: int = 1
 ) -> HalfPrice:
-    """Steps that come one after the other, each due in half an hour."""
+    """Steps that start one after the other, each due in half an hour."""
     provider = TieredProvider(room=room, draw=Random(seed))
     asked = [
         Asked(
@@ -352,7 +353,7 @@ def half_priced(
         seed=seed, quotas={MODEL: Open()}, runs=asked, environ=TIERS, background=provider
     )
     seen = site.run(until_seconds=steps * every_seconds + 2 * DUE_SECONDS)
-    # At standard alone each step would have ended within half a minute.
+    # At standard alone, each step would have ended within half a minute.
     late = steps - sum(
         ended - seen.claimed_at[key] <= DUE_SECONDS for key, ended in seen.ended_at.items()
     )
@@ -360,7 +361,7 @@ def half_priced(
 
 
 def _rooms() -> Iterator[Callable[[float], float]]:
-    """Room between none and all that is asked for, by turns and by chance."""
+    """Room that varies between none and all that is asked for, in turns and by chance."""
     yield lambda seconds: 20 + 20 * math.sin(seconds * 2 * math.pi / 900)
     yield lambda seconds: 40.0 if seconds % 1_200 < 600 else 0.0
     draw = Random(1)
@@ -369,7 +370,7 @@ def _rooms() -> Iterator[Callable[[float], float]]:
 
 
 def half_price() -> Row:
-    """Half an hour of time, and a cheap tier that is there by turns."""
+    """Half an hour for each step, and a cheap tier that is there only at times."""
     steps = 120
     found = [half_priced(room, steps=steps, every_seconds=30.0) for room in _rooms()]
     share, late = min(each.share for each in found), max(each.late for each in found)
@@ -392,22 +393,22 @@ def half_price() -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """What came of many steps and few executors, when nobody waits for the model."""
+    """The result of many steps on few executors, when nobody waits for the model."""
 
     steps: int
     succeeded: int
-    #: Steps whose calls were at work at the same time.
+    #: How many steps had calls at work at the same time.
     at_once: int
     #: The most answers that one step got.
     answers_a_step: int
-    #: From the first claim to the last end, in seconds.
+    #: The time from the first claim to the last end, in seconds.
     seconds: float
 
 
 def in_flight_with(
     instances: int, *, steps: int = 600, model_seconds: float = 600.0
 ) -> InFlight:
-    """Steps that all become READY at once, their calls in the background."""
+    """Run steps that all become READY at once, with calls in the background."""
     lasting = (model_seconds, model_seconds)
     provider = TieredProvider(
         room=lambda _: 0.0, draw=Random(1), call_seconds={ServiceTier.STANDARD: lasting}
@@ -447,7 +448,7 @@ def in_flight() -> Row:
 
 
 def calm() -> Row:
-    """Nobody refuses."""
+    """A provider that refuses nothing."""
     steps = 200
     site = Site(
         seed=1, quotas={MODEL: Open()}, runs=runs(steps, steps=1), call_seconds=(2.0, 18.0)
@@ -480,7 +481,7 @@ ROWS: tuple[Callable[[], Row], ...] = (
 
 
 def run_row(name: str) -> tuple[Row, float]:
-    """The row of this name and the seconds that it took, for a pool of processes."""
+    """The row of this name, and the seconds that it took; run by a pool of processes."""
     began = time.monotonic()
     row = next(row for row in ROWS if row.__name__ == name)()
     return row, time.monotonic() - began

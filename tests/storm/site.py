@@ -59,15 +59,15 @@ from tests.simulation.stages import Fleet, SilentLog
 from tests.simulation.world import World
 from tests.storm.quotas import Quota
 
-#: As `infra/terraform/modules/worker/variables.tf` has them.
+#: The limits, as `infra/terraform/modules/worker/variables.tf` has them.
 INSTANCES, CONCURRENCY = 10, 4
-#: From a new instance's start until it takes a request (docs/benchmarks.md).
+#: The time from a new instance's start until it takes a request (docs/benchmarks.md).
 COLD_START_SECONDS = 2.4
 SWEEP_EVERY_SECONDS = 60.0
 CALL_SECONDS = (8.0, 22.0)
 REFUSAL_SECONDS = (0.1, 0.5)
 MODEL = "simulated"
-#: Tokens of an answer, at a millionth of a dollar each.
+#: The tokens of an answer; each costs a millionth of a dollar.
 CALL_COST = 20
 _ENVIRON = {
     "GCP_PROJECT": "simulated",
@@ -96,23 +96,23 @@ class Asked:
 
 @dataclass(slots=True)
 class Seen:
-    """What is counted from outside."""
+    """Counts what can be seen from outside."""
 
     taken: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     claimed_at: dict[tuple[str, str], float] = field(default_factory=dict)
-    #: When the call began that was taken.
+    #: When the call that was taken began.
     called_at: dict[tuple[str, str], float] = field(default_factory=dict)
     ended_at: dict[tuple[str, str], float] = field(default_factory=dict)
     ended: Counter[str] = field(default_factory=Counter)
-    #: Job records that ever stood in a queue.
+    #: Job records that were ever in a queue.
     queued: set[str] = field(default_factory=set)
     dead_letters: int = 0
-    #: Calls of the database by executors and dispatchers.
+    #: Calls to the database by executors and dispatchers.
     database_calls: int = 0
-    #: Commits by document.
+    #: How many commits wrote each document.
     writes: Counter[DocumentRef] = field(default_factory=Counter)
-    #: Commits that wrote the ledger.
+    #: How many commits wrote the ledger.
     ledger_commits: int = 0
 
     def called(self, who: Process, request: ModelRequest) -> CallSeen | None:
@@ -144,7 +144,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StormModel:
-    """Implements the LanguageModel port by a quota for each model."""
+    """Implements the LanguageModel port with a quota for each model."""
 
     site: "Site"
 
@@ -170,7 +170,7 @@ class StormModel:
 
 @dataclass(slots=True, kw_only=True)
 class Host:
-    """One instance, and how many requests it is at."""
+    """One instance, and how many requests it works on."""
 
     process: Process
     handle: Callable[[bytes], Coroutine[Any, Any, int]]
@@ -249,7 +249,7 @@ class Instances:
 
 
 class Site:
-    """All of it."""
+    """All parts of production in virtual time."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class Site:
         instances: int = INSTANCES,
     ) -> None:
         self.background = background
-        #: So many executors at most.
+        #: The most executors that run.
         self.most_instances = instances
         self.call_cost, self.most_output = call_cost, most_output
         self.quotas, self.runs, self.call_seconds = quotas, runs, call_seconds
@@ -275,7 +275,7 @@ class Site:
         self.records = Records(self.loop.time)
         self.objects = Objects()
         self.seen = Seen()
-        #: Paid calls by the inputs that they show.
+        #: Paid calls, by the inputs that they show.
         self.paid: Counter[str] = Counter()
         self.executor_settings: ExecutorSettings = read_executor_settings(
             {**_ENVIRON, **(environ or {})}
@@ -348,7 +348,7 @@ class Site:
         return found.fields if found else {}
 
     def outside(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run in no process."""
+        """Run this outside of all processes."""
         self.loop.create_task(work, context=contextvars.Context())
 
     async def _orchestrate(self) -> None:
@@ -458,7 +458,7 @@ class Site:
 
 
 class CountedDocuments:
-    """Implements the DocumentStore port by another, and counts its calls."""
+    """Implements the DocumentStore port with another store, and counts its calls."""
 
     def __init__(self, inner: SimulatedDocuments, seen: Seen) -> None:
         self._inner, self._seen = inner, seen

@@ -1,4 +1,4 @@
-"""A provider that refuses fails no step: small storms; `make storm` runs the large ones."""
+"""A refusing provider fails no step: here in small storms; `make storm` runs large ones."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def test_a_minute_s_quota_fails_no_step_and_little_is_asked_for_in_vain(
     assert seen.taken[MODEL] == STEPS
     assert set(site.paid.values()) == {1}
     assert seen.refused[MODEL] <= 0.6 * STEPS
-    # The first minute is spent before anything is known, and a small storm feels it more.
+    # The first minute is used up before anything is known, which a small storm feels more.
     assert max(seen.ended_at.values()) <= 1.25 * IDEAL_SECONDS + 60
     assert seen.dead_letters == 0
 

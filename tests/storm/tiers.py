@@ -21,13 +21,13 @@ from shared.domain.errors import GeminiRequestFailed
 from tests.simulation.model import good_answer, marker_of
 
 _BEGIN_SECONDS = 0.2
-#: At each tier; flex is slow when it is there.
+#: How long a call takes at each tier; flex is slow even when it has room.
 CALL_SECONDS = {ServiceTier.FLEX: (60.0, 240.0), ServiceTier.STANDARD: (8.0, 22.0)}
 
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """One call at work."""
+    """A call at work."""
 
     step: str
     tier: ServiceTier
@@ -39,7 +39,7 @@ class Work:
 
 @dataclass(slots=True, kw_only=True)
 class TieredProvider:
-    """Implements the BackgroundModel port; flex has room for so many calls at a time."""
+    """Implements the BackgroundModel port; flex has room for only this many calls at a time."""
 
     room: Callable[[float], float]
     draw: Random
@@ -47,7 +47,7 @@ class TieredProvider:
         default_factory=lambda: CALL_SECONDS
     )
     works: dict[str, Work] = field(default_factory=dict)
-    #: Answers that were read, by tier; and by step.
+    #: How many answers were read, by tier and by step.
     answered: Counter[ServiceTier] = field(default_factory=Counter)
     answers_of: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -102,7 +102,7 @@ class TieredProvider:
         return work.answer
 
     async def describe(self, call_id: str, *, timeout_seconds: float) -> KeptCall | None:
-        """See the port: no hook asks."""
+        """See the port; no hook asks here."""
         del call_id, timeout_seconds
         return None
 
@@ -124,7 +124,7 @@ class TieredProvider:
         return sum(w.tier is ServiceTier.FLEX and _at_work(w, now) for w in self.works.values())
 
     def _evict(self, now: float) -> None:
-        """Evict the calls for which there is no room any more, those that came last first."""
+        """Evict the calls for which there is no more room, beginning with the latest."""
         flex = [w for w in self.works.values() if w.tier is ServiceTier.FLEX]
         for work in [w for w in flex if _at_work(w, now)][max(0, int(self.room(now))) :]:
             work.evicted = True

@@ -12,7 +12,7 @@ from tests.chaos.mortal import Point
 
 
 class Policy(StrEnum):
-    """The settings that decide what happens to a call whose caller died."""
+    """The settings that decide what happens to a call whose caller has died."""
 
     AT_LEAST_ONCE = "at_least_once"
     AT_MOST_ONCE = "at_most_once"
@@ -33,7 +33,7 @@ class Policy(StrEnum):
 
 
 HOOK_SECRET = "s" * 32
-#: What a policy with hooks comes to when no hook comes.
+#: What a policy with hooks becomes when no hook comes.
 HOOKLESS: Mapping[Policy, Policy] = {
     Policy.HOOKS: Policy.BACKGROUND,
     Policy.HOOKS_AT_MOST_ONCE: Policy.BACKGROUND_AT_MOST_ONCE,
@@ -42,12 +42,12 @@ HOOKLESS: Mapping[Policy, Policy] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a step with a kill comes to."""
+    """What a step with a kill costs."""
 
     billed_calls: int
-    #: None when the step succeeds all the same.
+    #: None when the step succeeds in spite of the kill.
     code: ErrorCode | None = None
-    #: Calls that the provider keeps although nobody will fetch them.
+    #: How many calls the provider keeps although nobody will fetch them.
     left_at_provider: int = 0
 
 
@@ -55,13 +55,13 @@ _ONE = Cost(billed_calls=1)
 _TWO = Cost(billed_calls=2)
 _UNPAID = Cost(billed_calls=0, code=ErrorCode.CALL_OUTCOME_UNKNOWN)
 _PAID = Cost(billed_calls=1, code=ErrorCode.CALL_OUTCOME_UNKNOWN)
-#: The remaining window without hooks: a call that began and whose id nobody knows.
+#: The only window that remains without hooks: a call has begun, and nobody knows its id.
 _LOST_ID = Cost(billed_calls=2, left_at_provider=1)
 _LOST_ID_AT_MOST_ONCE = Cost(
     billed_calls=1, code=ErrorCode.CALL_OUTCOME_UNKNOWN, left_at_provider=1
 )
 
-#: By point, in the order of `Policy`; None where a policy has no such point.
+#: By point, the costs in the order of `Policy`; None where a policy has no such point.
 _COSTS: Mapping[Point, Sequence[Cost | None]] = {
     Point.NEVER: (_ONE, _ONE, _ONE, _ONE, _ONE, _ONE),
     Point.BEFORE_BOOKING: (_ONE, _ONE, _ONE, _ONE, _ONE, _ONE),

@@ -66,7 +66,7 @@ def announce(
     readers: tuple[str, ...] = ("llm-executor", "llm-notify"),
     signs_with: str = "1",
 ) -> None:
-    """Have calls announced to a function that is as Terraform makes it, but for this."""
+    """Have calls announced to a function as Terraform makes it, but for the arguments."""
     secret = {"key": "WEBHOOK_SECRET", "secret": "webhook-secret", "version": "1"}
     project[FUNCTIONS]["functions"].append(
         function("llm-notify", secretEnvironmentVariables=[secret])
@@ -86,30 +86,30 @@ def announce(
 
 
 def announce_to_nobody(project: Project) -> None:
-    """The same, and the function is not there."""
+    """Have calls announced to a function that is not there."""
     announce(project)
     project[FUNCTIONS]["functions"].pop()
 
 
 def announce_unsigned(project: Project) -> None:
-    """The same, without anything that signs the addresses."""
+    """Have calls announced to a function, without a secret that signs the addresses."""
     announce(project)
     executor_of(project)["secretEnvironmentVariables"].pop()
 
 
 def announce_only(project: Project) -> None:
-    """The same, without the right to publish."""
+    """Have calls announced to a function that has no right to publish."""
     announce(project, publishes=False)
 
 
 def take(on: str, role: str, account_id: str, project: Project) -> None:
-    """Take a role away from an account, and from nobody else."""
+    """Take a role away from an account, and from no other account."""
     for binding in project[on]["bindings"]:
         if binding["role"] == role:
             binding["members"].remove(account(account_id))
 
 
-#: What is done to the project, whom it concerns, and what is said about it.
+#: What is done to the project, whom it concerns, and what the doctor says about it.
 FAULTS: dict[str, tuple[Callable[[Project], object], str, str]] = {
     "an API is disabled": (
         lambda p: p[SERVICES]["services"].pop(),

@@ -13,7 +13,7 @@ from executor.settings import Limits
 from infra.local.gemini.faults import FaultKind, FaultRule
 from shared.domain.errors import ErrorCode
 
-#: Calls for the same answer within one invocation, and for one claim in all.
+#: The calls for the same answer within one invocation, and the calls for one claim in all.
 TRIES = 3
 BUDGET = Limits().max_llm_calls
 ATTEMPTS = Limits().max_attempts
@@ -24,7 +24,7 @@ _PATIENT = {"REFUSAL_PATIENCE_SECONDS": "172800"}
 
 
 class Wait(StrEnum):
-    """How long the step rests before its last attempt, beyond the usual backoff."""
+    """How long the step waits before its last attempt, beyond the usual backoff."""
 
     NONE = "none"
     ONE_HOUR = "one hour, as asked"
@@ -40,7 +40,7 @@ class Row:
     rules: Sequence[FaultRule]
     #: None when the step succeeds after all.
     code: ErrorCode | None = None
-    #: The step's error message, without the code; a test checks it whole.
+    #: The step's whole error message, without the code, as a test compares it.
     message: str = ""
     #: Whether the worker calls again by itself for the same answer.
     retryable: bool = False
@@ -58,7 +58,8 @@ class Row:
     finish_reason: str | None = None
     #: Whether the provider refuses the repair, which then costs nothing.
     repair_refused: bool = False
-    #: Fields of the profile that differ from the sample's; None for one that is left out.
+    #: Fields of the profile that differ from the sample's; None stands for a field that is left
+    #: out.
     profile: Mapping[str, Any] = field(default_factory=dict)
     #: Settings that differ from the defaults.
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +89,7 @@ def _transient(
     lost: bool = True,
     **fields: Any,
 ) -> list[Row]:
-    """A fault that may pass: once, and for good; `lost` calls may be billed."""
+    """Two rows: a fault that passes after a call, and one that stays; `lost` calls may cost."""
     return [
         Row(
             fault=f"{fault}, once",
@@ -114,7 +115,7 @@ def _transient(
 
 
 def _free(fault: str, message: str, kind: FaultKind, **fields: Any) -> list[Row]:
-    """A fault that may pass and costs nothing, so that attempts alone bound it."""
+    """A fault that may pass and costs nothing, so that only the attempts bound it."""
     once, always = _transient(fault, message, kind, lost=False, **fields)
     return [
         once,
@@ -123,7 +124,7 @@ def _free(fault: str, message: str, kind: FaultKind, **fields: Any) -> list[Row]
 
 
 def _busy(fault: str, message: str, code: ErrorCode, rule: FaultRule) -> list[Row]:
-    """A provider that has no room for calls: for one call, and for good."""
+    """Two rows: a provider that has no room for one call, and one that has no room for good."""
     return [
         Row(
             fault=f"{fault}, once",
@@ -147,7 +148,7 @@ def _busy(fault: str, message: str, code: ErrorCode, rule: FaultRule) -> list[Ro
 
 
 def _refused(fault: str, code: ErrorCode, message: str, rule: FaultRule) -> Row:
-    """A refusal that no call of ours changes."""
+    """A refusal that no other call of ours would change."""
     return Row(fault=fault, rules=[rule], code=code, message=message)
 
 
@@ -430,7 +431,7 @@ _AT_MOST_ONCE = [
     ),
 ]
 
-#: The rows by the heading that they stand under.
+#: The rows, by the heading under which they stand.
 TABLE = {
     "The network": _NETWORK,
     "The provider is overloaded or broken": _OVERLOAD,

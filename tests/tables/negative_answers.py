@@ -38,7 +38,7 @@ class NegativeAnswer:
 
     @property
     def at(self) -> Asked:
-        """What was asked; how a call has ended is told by a get."""
+        """The request that gets the negative answer; how a call has ended is told by a get."""
         rule = self.rules[0]
         return Asked.GET if rule.kind is FaultKind.CALL_ENDS else rule.at
 

@@ -1,4 +1,4 @@
-"""What comes of every operation of every port under each fault; tests and a page read it."""
+"""What each operation of each port comes to under each fault; read by tests and a page."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ PORTS: Mapping[str, tuple[Operation, ...]] = {
 
 
 class Fault(StrEnum):
-    """What a server does."""
+    """What a server does wrong."""
 
     NOBODY = "nobody listens"
     HANG = "no answer"
@@ -67,10 +67,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What comes of one operation under one fault."""
+    """What one operation comes to under one fault."""
 
     outcome: Outcome
-    #: Whether it ends long before its time is up; else within its time and half a second.
+    #: Whether it ends long before its time is up; otherwise it ends within its time plus half a
+    #: second.
     at_once: bool = True
 
     def __str__(self) -> str:
@@ -80,9 +81,11 @@ class Cell:
 _UNAVAILABLE = Cell(Outcome.UNAVAILABLE)
 _IN_TIME = Cell(Outcome.UNAVAILABLE, at_once=False)
 _REFUSED = Cell(Outcome.REFUSED)
-#: What is asked again for as long as there is time: it changes nothing, or only once.
+#: Operations that are asked again for as long as there is time: they change nothing, or they
+#: happen only once.
 _ASKED_AGAIN = (*_QUERIES, Operation.PUBLISH, *_OBJECTS)
-#: gRPC delivers a message whole or not at all, and but one of them to these.
+#: gRPC delivers a message whole or not at all. The operations of the second group get only one
+#: message each.
 _WHOLE = (*_QUERIES, Operation.COMMIT, Operation.PUBLISH, *_LETTERS)
 _ONE_MESSAGE = (Operation.READ, Operation.COMMIT, Operation.PUBLISH, *_LETTERS)
 
@@ -98,10 +101,10 @@ def _row(
     return {each: special.get(each, usual) for each in Operation if each not in set(never)}
 
 
-#: Without a cell, the fault cannot befall the operation.
+#: A fault without a cell for an operation cannot happen to it.
 TABLE: Mapping[Fault, Mapping[Operation, Cell]] = {
     Fault.NOBODY: _row(_UNAVAILABLE, again=_ASKED_AGAIN),
-    # A pull that is not answered found nothing.
+    # A pull without an answer counts as having found nothing.
     Fault.HANG: _row(
         _IN_TIME, others={Operation.PULL: Cell(Outcome.NOTHING_THERE, at_once=False)}
     ),
@@ -114,7 +117,7 @@ TABLE: Mapping[Fault, Mapping[Operation, Cell]] = {
     Fault.BUSY: _row(_UNAVAILABLE, again=_ASKED_AGAIN),
     Fault.DEFECT: _row(_UNAVAILABLE, again=_ASKED_AGAIN),
     Fault.DOWN: _row(_UNAVAILABLE, again=_ASKED_AGAIN),
-    # Operators read why in the words of the error, and try again themselves.
+    # Operators read the reason in the words of the error, and try again themselves.
     **{
         fault: _row(_REFUSED, others=dict.fromkeys(_LETTERS, _UNAVAILABLE))
         for fault in (Fault.MALFORMED, Fault.UNKNOWN_CALLER, Fault.FORBIDDEN)
@@ -126,7 +129,7 @@ TABLE: Mapping[Fault, Mapping[Operation, Cell]] = {
             Operation.COMMIT: Cell(Outcome.CONFLICT),
             Operation.STAT: Cell(Outcome.NOTHING_THERE),
             Operation.READ_OBJECT: Cell(Outcome.NOTHING_THERE),
-            # A bucket that is missing may be made yet.
+            # A missing bucket may still be created.
             Operation.CREATE: _UNAVAILABLE,
             Operation.FETCH: Cell(Outcome.NOTHING_THERE),
             Operation.FORGET: Cell(Outcome.DONE),

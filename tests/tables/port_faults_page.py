@@ -17,14 +17,14 @@ _END = "<!-- Here ends what is generated. -->\n"
 
 
 def page(present: str) -> str:
-    """The page with the table as it should stand there."""
+    """The page with the table as it should be."""
     before, _, rest = present.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}{table()}{_END}{after}"
 
 
 def table() -> str:
-    """A row for each fault, a column for each port."""
+    """The table, with a row for each fault and a column for each port."""
     lines = [f"| the server | {' | '.join(PORTS)} |", "| --- " * (len(PORTS) + 1) + "|"]
     for fault in Fault:
         cells = " | ".join(_cell(fault, operations) for operations in PORTS.values())
@@ -33,7 +33,7 @@ def table() -> str:
 
 
 def _cell(fault: Fault, operations: Sequence[Operation]) -> str:
-    """What comes of the port's operations, those named that go another way than the most."""
+    """The outcome of the port's operations; those that differ from most are named."""
     by_outcome: dict[str, list[str]] = {}
     for operation in operations:
         if operation in TABLE[fault]:

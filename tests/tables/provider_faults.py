@@ -1,4 +1,4 @@
-"""What the provider and the gateways before it really answer, and what becomes of the step.
+"""What the provider and its gateways really answer, and what becomes of the step.
 
 More rows of the table in `model_faults`, taken from public reports and from what is documented
 of the errors (https://ai.google.dev/gemini-api/docs/api-errors).
@@ -32,7 +32,7 @@ def _says(
     status: int = 400,
     reason: str = "INVALID_ARGUMENT",
 ) -> Row:
-    """An error whose sentence tells what it is about."""
+    """An error whose sentence says what it is about."""
     rule = _rule(FaultKind.ERROR, status=status, reason=reason, says=says)
     return Row(fault=fault, rules=[rule], code=code, message=f"{message}: {status} {reason}")
 
@@ -44,7 +44,7 @@ def _page(
     status: int,
     kind: FaultKind = FaultKind.STATUS_AS_HTML,
 ) -> Row:
-    """A page that something before the API answers with."""
+    """A page that something in front of the API answers with."""
     rule = _rule(kind, status=status)
     return Row(fault=fault, rules=[rule], code=code, message=f"{message}: {status}")
 
@@ -60,7 +60,7 @@ def _in_a_success(status: int, reason: str, code: ErrorCode, message: str) -> Ro
 
 
 def _once(fault: str, kind: FaultKind, *, lost: int = 1, **fields: Any) -> Row:
-    """A fault that the second call is spared."""
+    """A fault that hits the first call only."""
     return Row(
         fault=f"{fault}, once",
         rules=[_rule(kind, 1, **fields)],
@@ -72,7 +72,7 @@ def _once(fault: str, kind: FaultKind, *, lost: int = 1, **fields: Any) -> Row:
 
 
 def _always(fault: str, message: str, kind: FaultKind, **fields: Any) -> Row:
-    """A fault that may be billed each time, and never passes."""
+    """A fault that never passes, and that may be billed each time."""
     return Row(
         fault=f"{fault}, every time",
         rules=[_rule(kind, **fields)],
@@ -86,7 +86,7 @@ def _always(fault: str, message: str, kind: FaultKind, **fields: Any) -> Row:
 
 
 def _read(fault: str, kind: FaultKind, finish_reason: str = "STOP", **fields: Any) -> Row:
-    """An oddity that a report is read through."""
+    """An oddity in spite of which a report can be read."""
     return Row(fault=fault, rules=[_rule(kind, **fields)], finish_reason=finish_reason)
 
 
@@ -287,7 +287,7 @@ def _used_up(
     helps: bool = True,
     **profile: Any,
 ) -> Row:
-    """A limit of the output that is used up, with this on the bill."""
+    """An output limit that is used up, with this usage on the bill."""
     mended = made and helps
     return Row(
         fault=f"`MAX_TOKENS`, {fault}",
@@ -339,7 +339,7 @@ _LIMIT = [
     ),
 ]
 
-#: The rows by the heading that they stand under.
+#: The rows, by the heading under which they stand.
 TABLE: Mapping[str, list[Row]] = {
     "The provider refuses the account": _ABOUT_THE_ACCOUNT,
     "The provider says what it refuses": _ABOUT_THE_REQUEST,

@@ -30,7 +30,7 @@ def test_every_line_of_a_dry_run_is_a_command_or_a_comment() -> None:
     assert [line for line in lines if not line.startswith(("gcloud ", "# "))] == []
     commands = [line for line in lines if line.startswith("gcloud ")]
     assert [shlex.join(shlex.split(line)) for line in commands] == commands
-    # Each says before it what it is for.
+    # A comment line before each command says what the command is for.
     for command in commands:
         assert lines[lines.index(command) - 1].startswith("# ")
 
@@ -125,7 +125,7 @@ def test_a_grant_under_a_condition_is_none() -> None:
 
 
 def kinds() -> set[str]:
-    """Every type of resource of the module that Google Cloud has."""
+    """All types of resources in the module that belong to Google Cloud."""
     made = {address.partition(".")[0] for address in resources()}
     return {kind for kind in made if kind.startswith("google_")}
 

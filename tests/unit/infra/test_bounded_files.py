@@ -1,4 +1,4 @@
-"""Files that a user names are read as far as they may be large, whatever they are."""
+"""Files that a user names are read only up to the allowed size, whatever kind they are."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One act on many steps: which are chosen, and that each is done once."""
+"""One act on many steps: which steps are chosen, and that the act is done once on each."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -80,7 +80,7 @@ async def connection() -> Connection:
 @pytest.mark.parametrize(
     ("move", "wanted", "number"),
     [
-        # One of them is acknowledged: somebody has seen to it.
+        # One of them is acknowledged, which means that somebody has looked into it.
         (OperatorMove.RERUN, StepFilter(runs=RunFilter()), RUNS - 1),
         (OperatorMove.RERUN, StepFilter(runs=RunFilter(), code="PROMPT_NOT_FOUND"), 50),
         (

@@ -56,7 +56,7 @@ def test_an_archive_holds_the_function_and_what_it_shares_and_nothing_else(
 
 
 def test_equal_sources_give_equal_bytes(root: Path, tmp_path: Path) -> None:
-    """Neither the order of creation, nor times, nor permissions show."""
+    """Order of creation, times and permissions of the files leave no mark in the bundle."""
     twin = _write(tmp_path / "twin", list(reversed(_SOURCES)))
     os.utime(twin / "shared/ids.py", (0, 0))
     (twin / "shared/ids.py").chmod(0o755)

@@ -1,4 +1,4 @@
-"""One place for the names of collections, honored by whatever looks at documents."""
+"""The names of collections stand in one place, and all code that looks at documents uses it."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""A defect of the command line is told by its place alone: nothing typed is repeated."""
+"""A defect of the command line is reported by its place only: nothing typed is repeated."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What steps cost, and that the reference shows it."""
+"""What steps cost, and that the reference shows these figures."""
 
 import json
 import statistics
@@ -32,14 +32,14 @@ _IDLE_MARK = "<!-- idle month: infra/docs/cost.py -->\n"
 
 
 def test_the_reference_shows_what_the_formula_gives() -> None:
-    """To renew it, put what this prints between the two marks."""
+    """To renew the table, put what this test prints between the two marks."""
     shown = _REFERENCE.read_text().split(_MARKS[0])[1].split(_MARKS[1])[0]
 
     assert shown == table(durations=(20, 60), concurrencies=(1, 4, 8))
 
 
 def test_the_reference_shows_what_a_month_without_steps_costs() -> None:
-    """To renew it, put what this prints between the two marks."""
+    """To renew the table, put what this test prints between the two marks."""
     shown = _REFERENCE.read_text().split(_IDLE_MARK)[1].split(_MARKS[1])[0]
 
     assert shown == idle_table()
@@ -59,7 +59,7 @@ def measured() -> dict[float, HandedOver]:
 
 
 def test_the_reference_shows_what_was_measured_of_calls_in_the_background() -> None:
-    """To renew it, put what this prints between the two marks."""
+    """To renew the table, put what this test prints between the two marks."""
     shown = _REFERENCE.read_text().split(_BACKGROUND_MARK)[1].split(_MARKS[1])[0]
 
     assert shown == handed_over_table(measured())

@@ -1,4 +1,4 @@
-"""What a replay does with a dead letter: every row of the decision."""
+"""What a replay does with a dead letter: each row of the decision table."""
 
 import re
 from collections.abc import Mapping

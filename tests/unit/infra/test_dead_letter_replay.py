@@ -1,4 +1,4 @@
-"""Replaying at work: in which order, and what an interruption leaves for the next replay."""
+"""A replay under way: its order, and what an interruption leaves for the next replay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,11 +28,11 @@ TIMEOUT, FAST = 1.0, 10_000.0
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Stands for a kill: no code catches it."""
 
 
 class Documents(EmbeddedDocuments):
-    """Loses answers when told to."""
+    """Loses the answers to commits when told to."""
 
     lost_answers = 0
 
@@ -58,7 +58,8 @@ class Jobs(KeptMessages):
         """See the class."""
         failure, self.failure = self.failure, None
         if failure is None or self.takes_first:
-            # Not super(): a slotted dataclass is another class than the one in this body.
+            # super() does not work here: a slotted dataclass is another class than the one in
+            # this body.
             await KeptMessages.publish(self, messages, timeout_seconds=timeout_seconds)
         if failure is not None:
             raise failure
@@ -73,7 +74,7 @@ class Site:
     jobs: Jobs = field(default_factory=Jobs)
 
     async def dead(self, number: int, *, copies: int = 1, attempt: int = 5) -> RunId:
-        """A running step whose job's message is a dead letter."""
+        """Make a running step whose job's message is a dead letter."""
         run_id = RunId(f"20260105-09000{number}_BTCUSDT_abc")
         step = {"stepType": "LLM_REPORT", "status": "RUNNING"}
         run = Create(
@@ -129,7 +130,7 @@ class Site:
 
     @property
     def published(self) -> list[str]:
-        """Of which letters messages were published."""
+        """The letters of which messages were published."""
         return [message.attributes["replayOf"] for message in self.jobs.messages]
 
 
@@ -224,7 +225,7 @@ async def test_a_failed_step_is_reopened_only_when_that_was_asked_for() -> None:
     assert verdicts(await site.run()) == [Verdict.KEEP]
     assert verdicts(await site.run(replace(RULES, rerun=True))) == [Verdict.RERUN]
 
-    # The dispatcher claims the READY step: no message of the former claim is needed.
+    # The dispatcher claims the READY step, so it needs no message of the former claim.
     assert site.jobs.messages == []
     assert site.box.letters == []
     [run] = await site.documents.read(

@@ -1,4 +1,4 @@
-"""Why a step stands as it does, and what an operator is told to do."""
+"""Why a step is in its state, and what an operator is told to do about it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def test_each_state_is_explained(facts: StepFacts, level: Level, said: str) -> N
 
     assert finding.level is level
     assert said in finding.reason
-    # An operator who reads that nothing goes on by itself also reads what to do.
+    # When nothing continues by itself, the operator is also told what to do.
     assert bool(finding.remedy) is level.wants_operator
 
 
@@ -71,7 +71,7 @@ def test_a_wait_for_another_attempt_says_until_when_and_after_what() -> None:
 
     reason = diagnose(waiting, NOW).reason
     assert reason == "Waits until 09:00:30 UTC for attempt 2 after RATE_LIMITED."
-    # `runs watch` prints what changes, and nothing has.
+    # `runs watch` prints only changes, and nothing has changed.
     assert diagnose(waiting, NOW + SECOND).reason == reason
 
 
@@ -81,7 +81,7 @@ def test_a_call_under_way_names_its_model_since_when_and_when_it_is_cut_off() ->
 
     reason = diagnose(asking, NOW).reason
     assert "Asking gemini-x since 08:59:44 UTC, cut off at 09:01:15 UTC." in reason
-    # Of a record that does not say it, no moment is made up.
+    # When the record has no deadline, none is made up.
     assert diagnose(unbounded, NOW).reason.endswith("Asking gemini-x since 08:59:44 UTC.")
     assert diagnose(asking, NOW + timedelta(milliseconds=1)).reason == reason
 

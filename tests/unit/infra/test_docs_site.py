@@ -10,7 +10,7 @@ from infra.docs import site
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a repository with a page about everything that a link may lead to."""
+    """Return a repository with a page that has every kind of link."""
     root = tmp_path / "repository"
     (root / "docs/how-to").mkdir(parents=True)
     (root / "shared").mkdir()
@@ -24,7 +24,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def staged(root: Path, text: str) -> tuple[str, list[str]]:
-    """The page as the site has it, and what is broken."""
+    """The page as the site has it, and which of its links are broken."""
     (root / "docs/how-to/page.md").write_text(text)
     target = root / "build/pages"
     broken = site.stage(target)

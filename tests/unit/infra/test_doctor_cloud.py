@@ -49,7 +49,7 @@ def _examine(rest: Rest) -> Sequence[CheckResult]:
 
 
 def use_vertex(project: Project) -> None:
-    """No key, another API, and the one right that calls a model."""
+    """Change the project to Vertex: no key, another API, and the one right to call a model."""
     executor_of(project).pop("secretEnvironmentVariables")
     set_environ(project, GEMINI_BACKEND="vertex", GEMINI_ALLOWED_MODELS="gemini-3.8-flash")
     api = {"name": f"projects/{NUMBER}/services/aiplatform.googleapis.com"}

@@ -1,4 +1,4 @@
-"""Where the emulators are looked for, and what is said when there are none."""
+"""Where the program looks for the emulators, and what it says when there are none."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _SDK_PUBSUB = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-0.8.20.jar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Machine:
-    """A disk with an SDK, a firebase cache and a Java, each used as a test's PATH says."""
+    """A disk with an SDK, a firebase cache and a Java; a test's PATH says which are used."""
 
     root: Path
 
@@ -145,7 +145,7 @@ def test_an_sdk_without_the_components_says_how_to_get_them(machine: _Machine) -
 
 
 def test_the_newest_emulator_of_the_firebase_cache_is_used(machine: _Machine) -> None:
-    """By number, not by spelling."""
+    """Versions are compared as numbers, not as text."""
     folder = machine.cache("1.9.9", "1.19.8", "1.2.0")
 
     found = machine.find(machine.environ("java"))

@@ -1,4 +1,4 @@
-"""Which failures of a command are told in their own words, and by which exit code."""
+"""Which failures of a command are reported in their own words, and with which exit code."""
 
 import pytest
 

@@ -163,7 +163,7 @@ async def test_every_fault_can_be_asked_for_by_its_name(client: httpx2.AsyncClie
     for kind in FaultKind:
         rules = [{"kind": kind, "seconds": 0.01}]
         assert (await client.post("/control/faults", json=rules)).status_code == 200
-        # Some give no answer at all; none breaks the server.
+        # Some of these get no answer at all; none of them breaks the server.
         try:
             await client.post(PATH, headers=KEY, json=body(), timeout=0.5)
         except httpx2.TransportError:

@@ -1,4 +1,4 @@
-"""Faults from a file, put in force at a running stand-in."""
+"""Faults are read from a file and put in force at a running stand-in."""
 
 from pathlib import Path
 

@@ -102,7 +102,7 @@ async def test_a_step_run_again_is_ready_without_traces_of_its_end(status: StepS
 
     step, job = await records(documents)
     assert step == {"stepType": "LLM_REPORT", "status": "READY", "inputs": {"a": 1}}
-    # The record stays closed: only a new claim opens it, and keeps what operators did.
+    # The record stays closed: only a new claim opens it, and keeps the list of operators' acts.
     assert job == replace(FAILED, operator_acts=(ACT,))
 
 
@@ -169,7 +169,7 @@ async def test_the_record_keeps_the_latest_acts_alone() -> None:
 
 
 class Disturbed(EmbeddedDocuments):
-    """Loses the answers of the first commits, or has another write come before them."""
+    """Loses the answers of the first commits, or lets another write come before them."""
 
     lost_answers = 0
     written_before = 0

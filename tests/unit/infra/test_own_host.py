@@ -1,4 +1,4 @@
-"""Local servers answer programs of this machine, and no page of somebody's browser."""
+"""Local servers answer programs of this machine, but no page in anybody's browser."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

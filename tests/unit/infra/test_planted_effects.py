@@ -1,4 +1,4 @@
-"""The stand-in's planted effects: each hits its share, and leaves everything else alone."""
+"""The stand-in's planted effects: each hits its share of answers, and leaves the rest alone."""
 
 import json
 from typing import Any

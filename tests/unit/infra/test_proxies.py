@@ -1,4 +1,4 @@
-"""A proxy of the network is not asked for what is on this machine."""
+"""A network proxy is not used for addresses on this machine."""
 
 import pytest
 

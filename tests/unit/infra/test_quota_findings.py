@@ -1,4 +1,4 @@
-"""What the doctor says of configured limits beside those that the provider has shown."""
+"""What the doctor says of configured limits when it compares them with those seen in use."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ LIMITS: CallLimits = {"gemini-x": CallLimit(requests=30)}
 
 
 def paced(*minutes: tuple[int, int, int]) -> Pace:
-    """A pace of minutes: how long ago, granted, refused."""
+    """A pace from minutes: how long ago each was, and how many calls it granted and refused."""
     return replace(
         limited(PLACE, NOW, 30),
         minutes=tuple(
@@ -64,7 +64,7 @@ def test_a_limit_that_was_learned_and_not_configured_is_told() -> None:
 
 
 def waits(used: float | None, jobs: int = 37) -> list[str]:
-    """What is found of a queue whose longest wait has used so much of its patience."""
+    """The findings on a queue whose longest wait has used this share of its patience."""
     waiting = WaitingView(
         jobs=jobs,
         last_slot_at=NOW,

@@ -1,4 +1,4 @@
-"""What an operator sees of a provider's quota, and how much is read for it."""
+"""What an operator sees of a provider's quota, and how many reads that takes."""
 
 import json
 from dataclasses import replace
@@ -187,7 +187,7 @@ async def test_all_queues_and_paces_are_found_and_read_within_bounds(
     documents: EmbeddedDocuments, connection: Connection
 ) -> None:
     paces = [unknown(pace_place(f"a-{n:02}", "e"), NOW) for n in range(MOST_PLACES + 5)]
-    # Behind all that are read by their ids.
+    # By its id it comes after all those that are read.
     own = replace(unknown(PLACE, NOW), limit=30.0)
     for pace in (*paces, own):
         await documents.commit([pace_write(pace, None)], timeout_seconds=1)
@@ -203,7 +203,8 @@ async def test_all_queues_and_paces_are_found_and_read_within_bounds(
     assert quotas.quotas[0].configured == 30.0
     assert quotas.cut
     assert len(quotas.quotas) == MOST_PLACES + 2
-    # The heads of the queues, a count and their end; the paces and one more, and those queues'.
+    # The reads: the heads of the queues, a count and their end; then the paces and one more,
+    # and those of the two queues.
     assert meter.reads <= 2 * 10 + 1 + 1 + MOST_PLACES + 1 + 2
 
 

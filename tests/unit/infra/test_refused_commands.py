@@ -1,4 +1,4 @@
-"""What the command line refuses, in a sentence, before anything is done."""
+"""What the command line refuses with one sentence, before it does anything."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ WHY = ("--reason", "quota raised")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A run with a failed step, and what the commands left of it."""
+    """A run with a failed step, and what the commands have changed of it."""
 
     documents: EmbeddedDocuments
 
@@ -87,7 +87,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        # The values of variables of a shell that are not set.
+        # These values come from shell variables that are not set.
         ((*RERUN, "--project", "", *WHY, "--yes"), "--project is empty"),
         ((*RERUN, "--project", " ", *WHY, "--yes"), "--project is empty"),
         ((*RERUN, "--database", "", *WHY, "--yes"), "--database is empty"),
@@ -102,7 +102,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
         (("runs", "list", "--limit", "0"), "greater than or equal to 1"),
         ((*ALL, "--since", "soon", *ANN, *WHY, "--yes"), "give a day"),
         ((*RERUN, *ANN, "--reason", " ", "--yes"), "--reason is empty"),
-        # Nobody is there to be asked.
+        # Nobody is there who could be asked.
         ((*RERUN, *ANN, "--yes"), "say why with --reason"),
         ((*RERUN, *ANN, *WHY), "say --yes to do it without asking"),
         ((*ALL, "--all", *ANN, *WHY), "say --yes to do it without asking"),

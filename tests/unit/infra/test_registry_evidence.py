@@ -1,4 +1,4 @@
-"""Publishing with an evaluation: of this content, and without a stated loss."""
+"""Publishing with an evaluation: it must be of this content, and without a stated loss."""
 
 import hashlib
 import json

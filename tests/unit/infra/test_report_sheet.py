@@ -1,4 +1,4 @@
-"""A report as its reader wants it: details, levels on candles, Markdown, and comparison."""
+"""A report as its reader wants it: details, price levels on candles, Markdown, a comparison."""
 
 import itertools
 import json
@@ -129,7 +129,7 @@ def test_levels_and_scenarios_stand_on_the_candles_that_the_model_saw() -> None:
 
     assert picture is not None
     assert len(picture.bodies) == 5
-    # The highest price first; labels never lie on each other.
+    # The highest price comes first, and labels never overlap.
     assert [line.kind for line in picture.lines] == [
         *("invalidation", "resistance", "target", "invalidation", "support")
     ]
@@ -176,7 +176,7 @@ def test_two_reports_are_compared_field_by_field_and_numbers_with_their_differen
 
     changed = {pair.path: pair for pair in compared(DETAILS, later) if pair.changed}
 
-    # A scenario is known again by its name, wherever it stands.
+    # A scenario is recognized by its name, whatever its position.
     share = changed["Scenarios BULLISH · Probability"]
     assert share.before is not None
     assert share.after is not None

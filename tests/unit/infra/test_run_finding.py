@@ -1,4 +1,4 @@
-"""What needs attention, and finding runs: right whatever lies in front of them."""
+"""What needs attention, and finding runs: both are right whatever other runs come first."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -77,7 +77,7 @@ async def test_what_failed_long_ago_needs_attention_whatever_came_after_it(statu
     found = await what_needs_attention(connection)
 
     assert found.headline == "4 steps need attention"
-    # Grouped: what names the run itself is no other cause.
+    # Messages are grouped: if they differ only in the run they name, the cause is the same.
     [cause] = found.causes
     assert (cause.code, len(cause.items)) == ("PROMPT_NOT_FOUND", 4)
     assert cause.message == f"{PROMPT}, for …"

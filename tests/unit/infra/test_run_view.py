@@ -1,4 +1,4 @@
-"""Documents as an operator sees them, also those that the worker would refuse."""
+"""Documents as an operator sees them, including those that the worker would refuse."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -49,7 +49,8 @@ PROFILE_FIELDS = {
     *("modelName", "temperature", "topP", "topK", "maxOutputTokens", "stopSequences"),
     *("candidateCount", "responseMimeType", "structuredOutput", "thinkingConfig"),
 }
-#: What https://ai.google.dev/gemini-api/docs/structured-output lists, as far as it occurs.
+#: The keywords that https://ai.google.dev/gemini-api/docs/structured-output lists and that
+#: occur here.
 GEMINI_KEYWORDS = {
     *("type", "enum", "description", "properties", "required", "additionalProperties"),
     *("items", "minItems", "maxItems", "minimum", "maximum"),

@@ -12,7 +12,7 @@ from infra.local.serving.asgi import serve
 
 
 async def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_beginning() -> None:
-    """Nagle's algorithm is off: it would add 40 ms to answers of more than one segment."""
+    """Nagle's algorithm must be off: it would add 40 ms to answers of more than one segment."""
 
     async def no_delay(request: Request) -> Response:
         connection = request.scope["state"]["transport"].get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""The smoke test's hooks, and what it says of the answers."""
+"""The smoke test's hooks, and what the smoke test says of the answers to them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def test_it_is_said_how_far_hooks_are_tried(
 async def sent(
     *, forged: int, signed: int, secret: str | None = SECRET, provider_signs: bool = False
 ) -> tuple[Sequence[str], list[bool]]:
-    """What is said of a function that answers so, and whether each hook was signed."""
+    """What is said of a function with these answers, and whether each hook was signed."""
     seen: list[bool] = []
 
     async def answer(request: Request) -> Response:

@@ -156,6 +156,6 @@ async def test_an_exported_run_is_what_the_trial_reads_and_names_what_is_gone(
     assert f"{RUN_ID}.json" in files
     assert "llm_prompts/llm_prompt_1d_report_v1_0.json" in files
     assert "llm_schemas/llm_schema_1M_report_v1_0.json" in files
-    # The manifest, and through it what it names.
+    # The manifest is there, and so is everything that it names.
     assert {f"objects/{BUCKET}/{item.name}" for item in objects[:-1]} <= set(files)
     assert missing == [f"gs://{BUCKET}/{gone.name}"]

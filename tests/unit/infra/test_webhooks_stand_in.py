@@ -1,4 +1,4 @@
-"""The stand-in's webhooks: announced where the beginner said, as often as a rule wants."""
+"""The stand-in's webhooks: sent to the address of the call, as often as a rule wants."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Listener:
-    """Takes hooks; the first `refusals` of them it refuses."""
+    """Takes hooks, but refuses the first `refusals` of them."""
 
     refusals: int = 0
     url: str = ""
@@ -52,7 +52,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The stand-in, and who listens to it."""
+    """The stand-in, and the listener to its hooks."""
 
     state: Any
     client: httpx2.AsyncClient

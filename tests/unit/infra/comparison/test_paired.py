@@ -29,7 +29,7 @@ def test_the_mean_lies_in_its_interval_and_the_interval_shrinks_with_more_cases(
     few, many = paired_difference(values[:100], seed=1), paired_difference(values, seed=1)
 
     assert few.low < few.mean < few.high
-    # 1,600 cases give an interval a quarter as long as 100 do; 3.92 standard errors long.
+    # An interval over 1,600 cases is a quarter as long as one over 100: 3.92 standard errors.
     assert many.high - many.low == pytest.approx(3.92 * many.deviation / 40, rel=0.05)
     assert few.high - few.low == pytest.approx(4 * (many.high - many.low), rel=0.25)
 
@@ -53,7 +53,8 @@ def test_without_a_case_there_is_no_difference() -> None:
 
 
 def test_needed_cases_are_those_of_the_textbook() -> None:
-    # (1.95996 + 0.84162)^2 * 4 for an effect of half a standard deviation.
+    # The expected number is (1.95996 + 0.84162)^2 * 4 for an effect of half a standard
+    # deviation.
     assert needed_cases(1.0, 0.5) == 32
     assert needed_cases(1.0, -0.25) == 126
 
@@ -101,7 +102,7 @@ def test_of_many_comparisons_of_equal_variants_few_are_found() -> None:
         ]
         count += paired_difference(differences, seed=seed).p_value <= 0.05
 
-    # At most 5 %; four standard deviations of a count of 150.
+    # At most 5 % are allowed, plus four standard deviations of a count of 150.
     assert count <= 150 * 0.05 + 4 * math.sqrt(150 * 0.05 * 0.95)
 
 

@@ -1,4 +1,4 @@
-"""The sequential test: right at every look, and of use with a few hundred steps."""
+"""The sequential test: it is right at every look, and useful after a few hundred steps."""
 
 import random
 
@@ -8,7 +8,7 @@ from infra.ops.comparison.sequential import Arm, Decision, compare, confidence_s
 
 
 def stream(seed: int, control: float, canary: float, steps: int) -> tuple[Decision, int]:
-    """The first decision of somebody who looks after each pair of steps."""
+    """The first decision that is reached when one looks after each pair of steps."""
     chance = random.Random(seed)
     one, other = Arm(), Arm()
     for number in range(1, steps + 1):

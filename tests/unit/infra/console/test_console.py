@@ -1,4 +1,4 @@
-"""The console over a real socket: what it shows, and whom it answers."""
+"""The console over a real socket: what it shows, and which requests it answers."""
 
 import json
 import re
@@ -37,7 +37,7 @@ PLACES = DeadLetterPlaces(subscription="dead", jobs_topic="jobs")
 GUIDE = "/docs/how-to/mend-a-step.md"
 RUN_ID = "20260105-090000_BTCUSD_demo"
 BUCKET = "local-artifacts"
-#: A step id may hold what a URL must quote, and what HTML must escape.
+#: A step id may hold characters that a URL must quote, and characters that HTML must escape.
 ODD = "a&b?c#d%2e<i>"
 REPORT = json.dumps(
     {
@@ -66,7 +66,7 @@ HOSTILE = "# Rising\n\n<script>alert(1)</script> [x](https://evil.example)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
-    """A running console, and a browser that was opened by the printed link."""
+    """A running console, and a browser that was opened with the printed link."""
 
     url: str
     own: Secrets
@@ -74,7 +74,7 @@ class Console:
     documents: EmbeddedDocuments
 
     async def status(self, step_id: str) -> str:
-        """How a step stands in the documents."""
+        """The status of a step in the documents."""
         ref = DocumentRef("flow_runs", RUN_ID)
         [run] = await self.documents.read([ref], timeout_seconds=1)
         assert run is not None

@@ -1,4 +1,4 @@
-"""The console's pages of evaluations: of one folder, escaped, and no way out of it."""
+"""The console's pages of evaluations: they show one folder, escaped, and nothing outside it."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ RESULTS: Mapping[str, Any] = {
 
 
 def kept(folder: Path, document: object) -> str:
-    """The name of the evaluation, as its command writes it."""
+    """The name of an evaluation that stands in the folder as its command writes it."""
     data = json.dumps(document).encode()
     name = f"evaluation-{hashlib.sha256(data).hexdigest()[:12]}"
     (folder / f"{name}.json").write_bytes(data)

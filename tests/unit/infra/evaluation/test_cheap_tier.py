@@ -1,4 +1,4 @@
-"""Evaluations ask at half the price wherever that is to be had, and foretell it."""
+"""Evaluations ask at half the price wherever a tier offers it, and forecast that cost."""
 
 import json
 from datetime import date

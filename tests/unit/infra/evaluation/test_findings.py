@@ -58,7 +58,7 @@ def test_an_answer_is_read_from_the_records_that_the_worker_writes() -> None:
     ("found", "valid", "succeeded", "blocked"),
     [
         (answer("report", "repair"), 0, 1, 0),
-        # Another try after a refusal is no repair.
+        # A second try after a refusal does not count as a repair.
         (answer("report", "report"), 1, 1, 0),
         (answer("report", "repair", code="INVALID_STRUCTURED_OUTPUT"), 0, 0, 0),
         (answer("report", code="LLM_SAFETY_BLOCK"), 0, 0, 1),
@@ -186,7 +186,7 @@ def test_what_the_market_did_is_read_from_series_that_go_on() -> None:
     assert later is not None
     assert (later.candles, later.low, later.high) == (2, 109, 131)
     assert later.change_percent == pytest.approx(25)
-    # A series that does not overlap may be of another adjustment, or leave a gap.
+    # A series that does not overlap may have another price adjustment, or leave a gap.
     assert later_of(own, [candles(110, 120, first_day=9)]) is None
     assert later_of(own, [own]) is None
     assert later_of([], [own]) is None

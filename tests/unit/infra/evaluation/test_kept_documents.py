@@ -1,4 +1,4 @@
-"""Documents in a file: what was committed is there after a kill, and nothing else."""
+"""Documents in a file: after a kill the file holds what was committed, and nothing else."""
 
 import resource
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ async def committed(path: Path) -> None:
         ],
         timeout_seconds=1,
     )
-    # Nothing is left to write: the file is as kill -9 would leave it.
+    # Nothing is left to write: the file is now as kill -9 would leave it.
     kept.close()
 
 
@@ -89,7 +89,7 @@ async def test_at_each_length_of_a_cut_file_whole_commits_stand_and_no_part_of_o
             ("READY", False),
             ("RUNNING", True),
         }
-        # The next commit begins a line of its own.
+        # The next commit begins on a line of its own.
         other = DocumentRef("flow_runs", "other")
         await kept.commit([Create(ref=other, data={})], timeout_seconds=1)
         kept.close()
@@ -115,7 +115,7 @@ async def test_after_a_write_that_failed_nothing_is_committed_any_more(tmp_path:
     path = tmp_path / "journal.jsonl"
     kept = await KeptDocuments.opened(path)
     await kept.commit([Create(ref=RUN, data={"status": "READY"})], timeout_seconds=1)
-    # Room for a part of the next line alone, as on a disk that gets full.
+    # There is room for only a part of the next line, as on a disk that is getting full.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
     try:

@@ -1,4 +1,4 @@
-"""The pace of an evaluation, in virtual time: even, and at rest after a refusal."""
+"""The pace of an evaluation, in virtual time: calls are even, and pause after a refusal."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from infra.ops.evaluation.asking.pace import (
 
 @dataclass(slots=True)
 class VirtualTime:
-    """A clock that sleeping moves."""
+    """A clock that only sleeping moves."""
 
     seconds: float = 0.0
     slept: list[float] = field(default_factory=list)
@@ -74,7 +74,7 @@ async def test_after_a_refusal_turns_are_twice_as_far_apart() -> None:
     own = pace(time, 30)
     await own.turn()
     own.refused()
-    # Of a call that was under way at the time: nothing new.
+    # This refusal is of a call that was already under way, so it says nothing new.
     own.refused()
 
     moments = []
@@ -98,12 +98,12 @@ async def test_while_production_leaves_nothing_nothing_is_asked() -> None:
         await own.turn()
         moments.append(time.seconds)
 
-    # Twice it waited for a look; then ten seconds pass until it looks again.
+    # It waited twice for a look; then ten seconds pass until it looks again.
     assert moments == [2 * LOOK_EVERY_SECONDS, 21, 22]
     time.seconds += LOOK_EVERY_SECONDS
     await own.turn()
     assert next(looks, None) is None
-    # Of twenty calls a minute that are left, one comes every three seconds.
+    # Twenty calls a minute are left, so one comes every three seconds.
     before = time.seconds
     await own.turn()
     assert time.seconds - before == 3

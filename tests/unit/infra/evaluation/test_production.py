@@ -1,4 +1,4 @@
-"""What production leaves of the provider's quota, by the documents of its environment."""
+"""How much of the provider's quota production leaves, by its environment's documents."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ PACE = limited("gemini-x@ai_studio", NOW - timedelta(hours=1), 30.0)
 
 
 class Noon:
-    """A clock that stands at noon."""
+    """A clock that always says noon."""
 
     def now(self) -> datetime:
         return NOW

@@ -1,4 +1,4 @@
-"""Variants: what the options name, and how they change a case."""
+"""Variants: what the options name, and how a variant changes a case."""
 
 import json
 from pathlib import Path
