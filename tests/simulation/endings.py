@@ -25,6 +25,7 @@ _NEEDS: Mapping[str, tuple[Collection[Fault], Collection[Kind]]] = {
     "GCS_READ_FAILED": (_EVERY, _LOOKS),
     "GCS_WRITE_FAILED": (_EVERY, _UPLOADS),
     "ARTIFACT_CONFLICT": ({Fault.CHANGED}, {Kind.ACT}),
+    "FIRESTORE_UNAVAILABLE": (_EVERY - HARMLESS, {Kind.READ}),
     "TIME_BUDGET_EXCEEDED": (_EVERY, _ANY),
     "ATTEMPTS_EXHAUSTED": (_EVERY - HARMLESS, _ANY),
     "CALL_OUTCOME_UNKNOWN": (_EVERY, _ANY),
