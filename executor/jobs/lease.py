@@ -152,8 +152,6 @@ class HeldJob:
             except TimeoutError:
                 raise LeaseLost from None
             except FirestoreUnavailable:
-                if not self._seconds_held():
-                    raise LeaseLost from None
                 pause = min(_RENEW_AGAIN_SECONDS, self._seconds_held())
 
     async def update(self, change: _Change) -> None:
