@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -33,6 +35,8 @@ _LASTS_SECONDS = 120.0
 _WAITS_SECONDS = 20.0
 #: A slice that expires so soon grants no further call.
 _MARGIN = timedelta(minutes=12)
+#: Stands for the revision where a write leaves no slice; no slice has it.
+_GIVEN_BACK = 0
 #: Ceilings so much larger are kept in one document more: one document takes a write a second
 #: (https://firebase.google.com/docs/firestore/best-practices).
 _USD_A_SHARD = 200
@@ -45,19 +49,20 @@ class _Held:
 
     amount: MicroUsd = FREE
     expires_at: datetime | None = None
-    revision: int = 0
     taken_at: float = 0.0
     #: Granted since it was taken.
     granted: int = 0
     spent: MicroUsd = FREE
     calls: dict[str, MicroUsd] = field(default_factory=dict)
+    #: Writes that may be applied, now or later: by revision, how much of the spent each tells.
+    unanswered: dict[int, MicroUsd] = field(default_factory=dict)
 
     @property
     def held(self) -> MicroUsd:
         return MicroUsd(sum(self.calls.values()))
 
     def left(self, now: datetime) -> MicroUsd:
-        if self.expires_at is None or now + _MARGIN >= self.expires_at:
+        if self.expires_at is None or now + _MARGIN >= self.expires_at or self.unanswered:
             return FREE
         return MicroUsd(self.amount - self.spent - self.held)
 
@@ -75,6 +80,7 @@ class DayBudget:
     _slices: defaultdict[tuple[date, int], _Held] = field(
         default_factory=lambda: defaultdict(_Held)
     )
+    _revisions: Iterator[int] = field(default_factory=lambda: count(1))
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Set for a moment whenever a call has ended.
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,8 +122,11 @@ class DayBudget:
                     more = MicroUsd(amount - held.calls[call])
                     if more > held.left(self.clock.now()):
                         await self._take(day, shard, more, deadline)
-                    held.calls[call] = MicroUsd(max(amount, held.calls[call]))
-                    return
+                    if call in held.calls:
+                        held.calls[call] = MicroUsd(max(amount, held.calls[call]))
+                        return
+                    # The slice that held it has expired.
+                    break
             await self._grant_anew(call, day, amount, deadline)
 
     async def _call_ended(self, day: date, within_seconds: float) -> bool:
@@ -149,7 +158,7 @@ class DayBudget:
         """
         async with self._lock:
             for (day, shard), held in list(self._slices.items()):
-                if not held.calls and held.expires_at is not None:
+                if not held.calls and (held.expires_at is not None or held.unanswered):
                     await self._write(day, shard, deadline, need=None)
                 if not held.calls:
                     self._slices.pop((day, shard), None)
@@ -187,8 +196,6 @@ class DayBudget:
     ) -> CostCeilingExceeded | None:
         """Settle what was spent, and take another slice; why there is none, or None."""
         held = self._slices[day, shard]
-        held.revision += 1
-        told = FREE
         for retry in range(1, MAX_TRIES + 1):
             if (deadline.remaining() if need is None else deadline.available()) <= 0:
                 break
@@ -196,23 +203,19 @@ class DayBudget:
                 stored = await self._read(day, shard)
                 account = self._account(stored)
                 mine = account.slices.get(self.holder)
-                if mine is not None and mine.revision == held.revision:
-                    self._adopt(held, mine, told)
+                self._learn(held, mine)
+                if need is not None and held.left(self.clock.now()) >= need:
                     return None
-                if mine is None and held.expires_at is not None:
-                    # It expired, and others have counted it in full; or it was given back, and
-                    # the answer was lost. Either way there is no slice to grant from.
-                    held.spent, held.calls = FREE, {}
-                    held.amount, held.expires_at = FREE, None
                 slice_, refusal = self._next(held, account, need)
                 amounts = [each.amount if each else FREE for each in (slice_, mine)]
-                idle = not held.spent and amounts[0] == amounts[1]
-                if refusal is not None and (held.calls or idle):
+                idle = not (held.spent or held.unanswered) and amounts[0] == amounts[1]
+                if (need is None or refusal is not None) and (held.calls or idle):
                     # Nothing to give back yet: a look is enough.
                     return refusal
                 told = held.spent
                 after = account.with_slice(self.holder, spent=told, mine=slice_)
                 write = self._document(day, shard, stored, after)
+                held.unanswered[slice_.revision if slice_ else _GIVEN_BACK] = told
                 await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
             except (Conflict, StoreUnavailable):
                 await asyncio.sleep(_BACKOFF.seconds(retry, self.random))
@@ -220,6 +223,16 @@ class DayBudget:
                 self._adopt(held, slice_, told)
                 return refusal
         raise FirestoreUnavailable("the day's spending could not be written in time")
+
+    def _learn(self, held: _Held, mine: Slice | None) -> None:
+        """See from the stored slice what became of writes without an answer."""
+        if mine is not None and mine.revision in held.unanswered:
+            self._adopt(held, mine, held.unanswered[mine.revision])
+        elif mine is None and held.expires_at is not None:
+            # It expired, and others have counted it in full; or it was given back. Either way
+            # there is no slice to grant from.
+            held.calls = {}
+            self._adopt(held, None, held.spent)
 
     def _next(
         self, held: _Held, account: DayAccount, need: MicroUsd | None
@@ -237,9 +250,8 @@ class DayBudget:
         if not kept and not fresh:
             return None, refusal
         expires_at = self.clock.now() + SLICE_LASTS
-        amount = MicroUsd(kept + fresh)
-        slice_ = Slice(amount=amount, expires_at=expires_at, revision=held.revision)
-        return slice_, refusal
+        amount, revision = MicroUsd(kept + fresh), next(self._revisions)
+        return Slice(amount=amount, expires_at=expires_at, revision=revision), refusal
 
     def _wanted(self, held: _Held, need: MicroUsd) -> MicroUsd:
         """What the instance is likely to need for a while, by what it needed before."""
@@ -271,6 +283,8 @@ class DayBudget:
         held.taken_at = self.clock.monotonic()
         held.amount = slice_.amount if slice_ else FREE
         held.expires_at = slice_.expires_at if slice_ else None
+        # Each of them was guarded by a version that is gone.
+        held.unanswered.clear()
 
     def _account(self, stored: Snapshot | None) -> DayAccount:
         ceiling = MicroUsd(self.ceiling // self.shards)

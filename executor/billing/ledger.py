@@ -57,6 +57,8 @@ class SpendLedger:
     #: What calls cost that were made here, until their runs' accounts know it; None is all that
     #: was held.
     _costs: dict[str, MicroUsd | None] = field(default_factory=dict)
+    #: Runs whose accounts a write may still change that was given up.
+    _unanswered: set[RunId] = field(default_factory=set)
 
     async def reserve(
         self, request: ModelRequest, job: JobRecord, deadline: TimeLeft
@@ -203,14 +205,19 @@ class SpendLedger:
                     stored.data if stored else None, scope="run", ceiling=self.per_run
                 )
                 after = change(before)
-                if after == before:
+                if after == before and run_id not in self._unanswered:
                     return
                 expires = self.clock.now() + KEEP_ACCOUNTS
                 write = _write(ref, stored, after, expires)
+                self._unanswered.add(run_id)
                 await self.documents.commit([write], timeout_seconds=CALL_TIMEOUT_SECONDS)
             except (Conflict, StoreUnavailable):
+                # Another job's answer may have come after this write was sent.
+                self._unanswered.add(run_id)
                 await self._pause(attempt)
             else:
+                # What came before was guarded by a version that is gone.
+                self._unanswered.discard(run_id)
                 for call in before.reserved.keys() - after.reserved.keys():
                     self._costs.pop(call, None)
                 return

@@ -221,3 +221,62 @@ def _last_call_alone(patch: Patch) -> None:
         charge(self, call, cost)
 
     patch.setattr(DayBudget, "charge", charged)
+
+
+@_mutation("a slice is forgotten whose write was given up")
+def _slice_forgotten(patch: Patch) -> None:
+    settle = DayBudget.settle
+
+    async def settled(self: Any, deadline: Any) -> None:
+        for held in self._slices.values():
+            held.unanswered.clear()
+        await settle(self, deadline)
+
+    patch.setattr(DayBudget, "settle", settled)
+
+
+@_mutation("a write without an answer told all that is spent by now")
+def _told_later(patch: Patch) -> None:
+    learn = DayBudget._learn
+
+    def learned(self: Any, held: Any, mine: Any) -> None:
+        held.unanswered = dict.fromkeys(held.unanswered, held.spent)
+        learn(self, held, mine)
+
+    patch.setattr(DayBudget, "_learn", learned)
+
+
+@_mutation("every slice that the instance finds is the one that it meant to write")
+def _any_slice_found(patch: Patch) -> None:
+    learn = DayBudget._learn
+
+    def learned(self: Any, held: Any, mine: Any) -> None:
+        if mine is not None:
+            held.unanswered.setdefault(mine.revision, held.spent)
+        learn(self, held, mine)
+
+    patch.setattr(DayBudget, "_learn", learned)
+
+
+@_mutation("calls are granted from a slice that may have been given back")
+def _granted_unanswered(patch: Patch) -> None:
+    def left(self: Any, now: Any) -> MicroUsd:
+        unanswered, self.unanswered = self.unanswered, {}
+        try:
+            return found(self, now)
+        finally:
+            self.unanswered = unanswered
+
+    found = executor.billing.day._Held.left
+    patch.setattr(executor.billing.day._Held, "left", left)
+
+
+@_mutation("what a write may still reserve in a run's account is not looked after")
+def _late_reservation(patch: Patch) -> None:
+    settle = SpendLedger.settle
+
+    async def settled(self: SpendLedger, job: JobRecord, deadline: Any) -> None:
+        self._unanswered.clear()
+        await settle(self, job, deadline)
+
+    patch.setattr(SpendLedger, "settle", settled)

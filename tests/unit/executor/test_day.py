@@ -1,16 +1,18 @@
 """An instance's part in the day's ceiling: how large its slices are, and when it writes."""
 
 import asyncio
+from collections.abc import Awaitable, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 
-from executor.billing.day import DayBudget
-from executor.billing.escrow import LARGEST_PART, LEAST_CALLS, fresh_amount
+from executor.billing.day import MAX_TRIES, DayBudget
+from executor.billing.escrow import LARGEST_PART, LEAST_CALLS, SLICE_LASTS, fresh_amount
 from executor.billing.prices import MicroUsd
 from executor.jobs.deadline import Deadline
 from shared.domain.documents import DocumentRef
-from shared.domain.errors import CostCeilingExceeded, CostCeilingHeld
+from shared.domain.errors import CostCeilingExceeded, CostCeilingHeld, FirestoreUnavailable
 from tests.support.held_job import START, Documents, VirtualClock, virtually
 
 DAY = START.date()
@@ -26,6 +28,19 @@ def budget(documents: Documents, ceiling: int, holder: str = "a") -> DayBudget:
         ceiling=MicroUsd(ceiling),
         holder=holder,
     )
+
+
+async def account(documents: Documents) -> Mapping[str, Any]:
+    [stored] = await documents.inner.read([DAY_ACCOUNT], timeout_seconds=1)
+    assert stored is not None
+    return stored.data
+
+
+async def given_up(work: Awaitable[None], documents: Documents, fault: str) -> None:
+    """Let the store do so to the last commit of this work, and refuse all before it."""
+    documents.faults = [*["down"] * (MAX_TRIES - 1), fault]
+    with pytest.raises(FirestoreUnavailable):
+        await work
 
 
 def deadline() -> Deadline:
@@ -125,8 +140,90 @@ def test_a_refusal_writes_nothing_while_calls_are_under_way_and_all_is_settled_a
         assert documents.commits == written
         mine.charge("c2", COST)
         await mine.settle(deadline())
-        [stored] = await documents.inner.read([DAY_ACCOUNT], timeout_seconds=1)
-        assert stored is not None
-        assert (stored.data["spentMicroUsd"], stored.data["slices"]) == (WORST + COST, {})
+        stored = await account(documents)
+        assert (stored["spentMicroUsd"], stored["slices"]) == (WORST + COST, {})
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+def test_a_slice_whose_write_was_given_up_is_given_back(fault: str) -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        mine = budget(documents, ceiling=WORST)
+        await given_up(mine.grant("c1", DAY, WORST, deadline()), documents, fault)
+        await mine.settle(deadline())
+        stored = await account(documents)
+        assert (stored["spentMicroUsd"], stored["slices"]) == (0, {})
+
+    virtually(scene())
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_slice_whose_write_was_given_up_is_no_larger_than_it_is(*, settled: bool) -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        mine = budget(documents, ceiling=3 * WORST)
+        await given_up(mine.grant("c1", DAY, WORST, deadline()), documents, "lost")
+        if settled:
+            documents.down_reads = MAX_TRIES
+            with pytest.raises(FirestoreUnavailable):
+                await mine.settle(deadline())
+        with pytest.raises(CostCeilingExceeded):
+            await mine.grant("c1", DAY, MicroUsd(4 * WORST), deadline())
+        await mine.grant("c1", DAY, MicroUsd(2 * WORST), deadline())
+        stored = await account(documents)
+        assert stored["slices"]["a"]["microUsd"] >= 2 * WORST
+
+    virtually(scene())
+
+
+def test_what_is_spent_while_a_write_is_under_way_is_told_with_the_next() -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        mine = budget(documents, ceiling=2 * WORST)
+        await mine.grant("c1", DAY, WORST, deadline())
+        documents.faults = ["late"]
+        second = asyncio.create_task(mine.grant("c2", DAY, WORST, deadline()))
+        await asyncio.sleep(0.5)
+        mine.charge("c1", COST)
+        await second
+        mine.charge("c2", COST)
+        await mine.settle(deadline())
+        stored = await account(documents)
+        assert (stored["spentMicroUsd"], stored["slices"]) == (2 * COST, {})
+
+    virtually(scene())
+
+
+def test_nothing_is_granted_from_a_slice_that_may_have_been_given_back() -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        mine = budget(documents, ceiling=2 * WORST)
+        await mine.grant("c1", DAY, WORST, deadline())
+        mine.charge("c1", MicroUsd(0))
+        await given_up(mine.settle(deadline()), documents, "lost")
+        await mine.grant("c2", DAY, WORST, deadline())
+        assert (await account(documents))["slices"]["a"]["microUsd"] == WORST
+
+    virtually(scene())
+
+
+def test_a_call_whose_slice_has_expired_is_held_for_anew() -> None:
+    documents = Documents()
+
+    async def scene() -> None:
+        mine, other = budget(documents, 9 * WORST), budget(documents, 9 * WORST, holder="b")
+        await mine.grant("c1", DAY, WORST, deadline())
+        await asyncio.sleep(SLICE_LASTS.total_seconds())
+        await other.grant("c2", DAY, WORST, deadline())
+        await mine.grant("c1", DAY, MicroUsd(2 * WORST), deadline())
+        stored = await account(documents)
+        assert stored["spentMicroUsd"] == WORST
+        assert stored["slices"]["a"]["microUsd"] >= 2 * WORST
 
     virtually(scene())

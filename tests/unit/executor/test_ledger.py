@@ -376,6 +376,24 @@ def test_a_ledger_that_refuses_twenty_times_is_given_up_and_said_to_be() -> None
     assert random.shortest == {0}
 
 
+def test_nothing_stays_reserved_by_a_write_that_is_applied_after_it_was_given_up() -> None:
+    async def scene() -> None:
+        documents = Documents(faults=["down"] * 19 + ["late"])
+        spending = ledger(documents)
+        with pytest.raises(FirestoreUnavailable):
+            await spending.reserve(request(), queued(), deadline())
+        await spending.settle(queued(), deadline())
+
+        found = await account(documents, RUN_ACCOUNT)
+        assert found is not None
+        assert found["reservedMicroUsd"] == {}
+        written = documents.commits
+        await spending.settle(queued(), deadline())
+        assert documents.commits == written
+
+    virtually(scene())
+
+
 def test_a_ledger_that_cannot_be_read_is_tried_again_too() -> None:
     async def scene() -> None:
         documents = Documents(down_reads=2)
