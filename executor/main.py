@@ -1,5 +1,11 @@
 """The deployed function: `execute`, called by the push subscription of the jobs topic."""
 
+import gc
+
+# What is loaded here stays for good. To look through it for garbage makes every start slower,
+# and leaves each of the framework's two processes with a copy of it (docs/benchmarks.md).
+gc.disable()
+
 import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +16,8 @@ from shared.log import LogEvent
 
 # Bad settings stop the instance at start-up, before it takes a job.
 wiring.settings()
+gc.freeze()
+gc.enable()
 
 
 @functions_framework.aio.http
