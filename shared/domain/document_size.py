@@ -43,7 +43,7 @@ def document_overhead(ref: DocumentRef) -> int:
 
 def text_size(text: str) -> int:
     """The size in bytes of a string, of a field's name or of a part of a document's name."""
-    return len(text.encode("utf-8", "replace")) + 1
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) + 1
 
 
 def _fields_size(fields: Mapping[str, Any]) -> int:

@@ -28,6 +28,8 @@ _NEVER_WRITTEN = ("inputs/", "llm_prompts/", "llm_schemas/")
 #: Operations that change nothing: whether a process dies before or after one is the same to all
 #: others.
 _LOOKS = frozenset({Kind.READ, Kind.QUERY, Kind.STAT, Kind.FETCH, Kind.ASK, Kind.PULL})
+#: Operations whose beginning is an effect by itself: a model call may be billed.
+_CALLS = frozenset({Kind.GENERATE, Kind.BEGIN})
 
 
 class Steady(Random):
@@ -59,11 +61,19 @@ class Pending:
     call: Call
     issued_at: float
     decision: "asyncio.Future[Outcome]"
+    #: Whether the process came to it straight from an operation before, without a wait.
+    follows: bool
 
     @property
     def faults(self) -> Sequence[Outcome]:
-        """The ways in which it can go wrong, as far as they matter to the order of things."""
-        faults = [Outcome.CRASH_BEFORE]
+        """The ways in which it can go wrong, as far as they matter to the order of things.
+
+        To die before an operation is to die after the one before it, or before that one if it
+        changes nothing, and leaves the others no less to do.
+        """
+        faults = []
+        if not self.follows or self.call.kind in _CALLS:
+            faults.append(Outcome.CRASH_BEFORE)
         if self.call.kind not in _LOOKS:
             faults += [Outcome.CRASH_AFTER, Outcome.REFUSED]
         if Fault.LOST_ANSWER in APPLICABLE[self.call.kind]:
@@ -151,6 +161,8 @@ class HeldWorld(World):
         #: A digest of all that a process was told, by its name: together with the code it is
         #: its state.
         self.heard: dict[str, bytes] = {}
+        #: When each process was last told something.
+        self._told_at: dict[str, float] = {}
         #: Gives what an answer says, without the parts that differ between equal states.
         self.told: Callable[[object], object] = repr
 
@@ -181,8 +193,12 @@ class HeldWorld(World):
         return result
 
     async def _chosen(self, call: Call) -> Outcome:
+        now = self.loop.time()
         pending = Pending(
-            call=call, issued_at=self.loop.time(), decision=self.loop.create_future()
+            call=call,
+            issued_at=now,
+            decision=self.loop.create_future(),
+            follows=self._told_at.get(call.process.name) == now,
         )
         self.held.append(pending)
         try:
@@ -195,7 +211,8 @@ class HeldWorld(World):
         if outcome is Outcome.CRASH_AFTER:
             await self._die(call)
         lost = outcome is Outcome.LOST_ANSWER
-        who, at = call.process.name, self.loop.time()
+        who = call.process.name
+        at = self._told_at[who] = self.loop.time()
         said = "lost" if lost else self.told(answer)
         text = repr((self.heard.get(who), call.kind, call.target, at, said))
         self.heard[who] = blake2b(text.encode(), digest_size=12).digest()

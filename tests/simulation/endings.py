@@ -30,7 +30,8 @@ _NEEDS: Mapping[str, tuple[Collection[Fault], Collection[Kind]]] = {
     "ATTEMPTS_EXHAUSTED": (_EVERY - HARMLESS, _ANY),
     "CALL_OUTCOME_UNKNOWN": (_EVERY, _ANY),
 }
-#: A wait begins with the first refusal, while patience begins with the claim.
+#: A wait begins with the first refusal, while patience begins with the claim. Each fault before
+#: it takes as long again: the rest of a lease, and the time until the next sweep.
 _UNTIL_FIRST_WAIT = 120.0
 #: Faults that never change how a step ends.
 ENDURED = frozenset(
@@ -91,5 +92,5 @@ class Endings:
         return (
             self.metering is not None
             and error["code"] in {"RATE_LIMITED", "GEMINI_REQUEST_FAILED"}
-            and waited >= PATIENCE_SECONDS - _UNTIL_FIRST_WAIT
+            and waited >= PATIENCE_SECONDS - _UNTIL_FIRST_WAIT * (1 + len(self.injected))
         )

@@ -249,16 +249,16 @@ def _salted(key: object) -> int:
 def _copy(value: Any) -> Any:
     """A deep copy with the types that Firestore gives back; its limit of depth bounds this."""
     match value:
-        case Mapping():
-            # A map has no order in Firestore, and its client's is another one in each process.
-            return {_key(key): _copy(value[key]) for key in sorted(value, key=_salted)}
-        case list() | tuple():
-            return [_copy(item) for item in value]
         case str():
             # A member of a string enumeration is stored as what it says.
             return str(value)
         case None | bool() | int() | float() | bytes() | datetime():
             return value
+        case list() | tuple():
+            return [_copy(item) for item in value]
+        case Mapping():
+            # A map has no order in Firestore, and its client's is another one in each process.
+            return {_key(key): _copy(value[key]) for key in sorted(value, key=_salted)}
         case _:
             raise TypeError(f"a document cannot hold a {type(value).__name__}")
 
