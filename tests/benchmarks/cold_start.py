@@ -21,12 +21,14 @@ SETTINGS = {
 _IMPORT = (
     "import {module}; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
 )
+LIBRARIES = "libraries that these two load"
 #: The name in the tables -> the module that holds the entry point.
 TARGETS: Mapping[str, str] = {
     "functions-framework alone": "functions_framework",
     "dispatcher": "dispatcher.main",
     "executor": "executor.main",
     "single function": "tests.benchmarks.single_function",
+    LIBRARIES: "tests.benchmarks.libraries",
 }
 
 

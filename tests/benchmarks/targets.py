@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.calls import firestore_calls
+from tests.benchmarks.cold_start import LIBRARIES
+from tests.benchmarks.first_request import rounds_of
 from tests.benchmarks.load import Growth
 from tests.benchmarks.measure import Figure, figure, ratio
 from tests.benchmarks.parts import Measured
@@ -28,6 +30,7 @@ class Target:
 def targets(measured: Measured) -> Iterator[Target]:
     """The rows of what was measured."""
     yield from _start(measured)
+    yield from _first_answer(measured)
     yield from _calls(measured)
     yield from _paths(measured)
     yield from _executor(measured)
@@ -61,6 +64,33 @@ def _start(measured: Measured) -> Iterator[Target]:
         "dispatcher's cold start, of the single function's time", time, 0.4, " times"
     )
     yield _at_most("the same, of its memory", memory, 0.65, " times")
+
+
+def _first_answer(measured: Measured) -> Iterator[Target]:
+    first, cold = measured.first_request, measured.cold_start
+    if not first or not cold or LIBRARIES not in cold:
+        return
+    ours, theirs = first["executor"], first[_SINGLE]
+    libraries = cold[LIBRARIES]
+    yield _at_most(
+        "executor from a new instance to its first answer, of the single function's time",
+        ratio(rounds_of(first, "executor"), rounds_of(first, _SINGLE)),
+        0.85,
+        " times",
+        because="The libraries that both load (the framework, Firestore, Cloud Storage,"
+        " google-genai, jsonschema) take"
+        f" {ratio(libraries.seconds, cold[_SINGLE].seconds)} times the single function's start"
+        " by themselves. Below that there are only other libraries.",
+    )
+    yield _at_most(
+        "the same, of its memory",
+        ratio(ours.mebibytes, theirs.mebibytes),
+        1.1,
+        " times",
+        because=f"The same libraries take {figure(libraries.mebibytes)} of the"
+        f" {figure(cold['executor'].mebibytes)} MiB that the executor has when it is loaded;"
+        " the framework keeps a second process with all of them.",
+    )
 
 
 def _calls(measured: Measured) -> Iterator[Target]:
