@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 MARK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo simulate schedules test mutants browser promtool pictures check format up lock docs docs-generated bench bench-rivals storm soak setup terraform wheel bundles clean
+.PHONY: help demo simulate schedules model scale test mutants browser promtool pictures check format up lock docs docs-generated bench bench-rivals storm soak setup terraform wheel bundles clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ simulate: $(READY) ## Disturb both stages at every operation, then at random: SE
 
 schedules: $(READY) ## Enumerate the orders of operations, with every crash: SECONDS=600 at most; JSON=1
 	@JSON=$(JSON) $(BIN)/python -m tests.schedules --seconds $(or $(SECONDS),600)
+
+model: $(READY) spin ## Search the model of the protocol, and replay simulated runs on it; JSON=1
+	@JSON=$(JSON) $(BIN)/python -m tests.protocol
+
+scale: $(READY) ## Count what a thousand steps a second would ask of the cloud; JSON=1
+	@JSON=$(JSON) $(BIN)/python -m tests.scale
 
 test: $(READY) browser promtool spin ## Run all tests, and name the ten slowest
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations 10 || { \

@@ -17,6 +17,8 @@ _GITHUB = _ROOT / ".github"
 _HOOKS = _ROOT / ".pre-commit-config.yaml"
 _PROJECT: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text())
 _ACTION = re.compile(r"uses: (?P<action>\S+)@(?P<commit>\S+) # v(?P<version>\d+\.\d+\.\d+)$")
+#: As code, or on a line of its own; variables may stand before it.
+_MAKE = re.compile(r"(?:^|`)(?:[A-Z_]+=\S+ )*make ([a-z][a-z-]+)(?=[` \n])", re.MULTILINE)
 _SCHEMAS = {
     "dependabot.yml": "vendor.dependabot",
     "workflows/gate.yml": "vendor.github-workflows",
@@ -221,3 +223,14 @@ def test_every_file_is_as_the_editors_are_told() -> None:
             odd.append(str(path.relative_to(_ROOT)))
 
     assert odd == []
+
+
+def test_every_target_that_a_text_names_exists() -> None:
+    named = {
+        (path.relative_to(_ROOT).as_posix(), target)
+        for path in written_by_hand()
+        for target in _MAKE.findall(path.read_text(encoding="utf-8"))
+    }
+
+    assert len(named) > len(targets())
+    assert {each for each in named if each[1] not in targets()} == set()

@@ -4,12 +4,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.scale.measures import Load, Swept, ends_of_one_run, load, sweep_due, sweep_runs
-from tests.scale.rows import Row, ends_row, load_rows, sweep_rows
+from tests.scale.measures import Swept, ends_of_one_run, sweep_due, sweep_runs
+from tests.scale.rows import Found, Row, counted, ends_row, sweep_rows
 
 #: Steps a second, and for how many virtual seconds: as many steps as take a minute or two.
 _USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 20}
@@ -25,15 +25,14 @@ def say(line: object) -> None:
 
 def _rows(
     workers: ProcessPoolExecutor, loads: Mapping[int, int], *, small: bool
-) -> Iterator[tuple[str, object, Sequence[Row]]]:
+) -> Iterator[Found]:
     share = 20 if small else 1
-    loading = [workers.submit(load, rate, seconds) for rate, seconds in loads.items()]
+    loading = [workers.submit(counted, rate, seconds) for rate, seconds in loads.items()]
     due = workers.submit(sweep_due, _DUE // share, most=_MOST_SWEEPS)
     runs = workers.submit(sweep_runs, _RUNS // share)
     ends = workers.submit(ends_of_one_run, _ENDS)
     for each in loading:
-        found: Load = each.result()
-        yield f"{found.steps_a_second} steps a second", found.as_json(), load_rows(found)
+        yield each.result()
     swept: Swept = runs.result()
     yield f"{swept.documents} running runs", swept.as_json(), sweep_rows(swept)
     drained: Swept = due.result()

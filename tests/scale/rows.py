@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from tests.scale.measures import Load, Swept
+from tests.scale.measures import Load, Swept, load
 from tests.scale.site import STEPS_OF_A_RUN
 
 #: https://cloud.google.com/firestore/quotas: writes to one document, sustained, and to a
@@ -41,6 +42,16 @@ class Row:
     def __str__(self) -> str:
         missed = "" if self.reached else "  <-- NOT REACHED"
         return f"{self.what}: {self.value:.2f}, at most {self.at_most:g}{missed}"
+
+
+#: What was counted: its name, the figures, and the rows that are to be reached.
+Found: TypeAlias = tuple[str, object, Sequence[Row]]
+
+
+def counted(steps_a_second: int, seconds: int) -> Found:
+    """A steady load, without the counts themselves: those stay in the process of their site."""
+    found = load(steps_a_second, seconds)
+    return f"{steps_a_second} steps a second", found.as_json(), load_rows(found)
 
 
 def load_rows(load: Load) -> Sequence[Row]:

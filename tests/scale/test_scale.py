@@ -1,5 +1,10 @@
 """The counting itself: a small load on the real code, which keeps the limits."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.scale.measures import ended_run, load, sweep_due, sweep_runs
@@ -61,3 +66,24 @@ def test_every_due_job_is_published_by_the_first_sweep_that_has_room() -> None:
     assert swept.all_reached
     assert swept.sweeps == 1
     assert swept.most_messages == 120
+
+
+def test_the_command_counts_all_of_it_and_says_what_is_not_reached() -> None:
+    command = [sys.executable, "-m", "tests.scale", "--small", "--seconds", "2"]
+    done = subprocess.run(
+        command, env={**os.environ, "JSON": "1"}, capture_output=True, text=True, check=False
+    )
+
+    found = json.loads(done.stdout)
+    missed = [
+        row["what"] for each in found.values() for row in each["rows"] if not row["reached"]
+    ]
+    assert [*found] == [
+        "10 steps a second",
+        "100 steps a second",
+        "1000 running runs",
+        "5000 due jobs",
+        "50 ends of one run",
+    ]
+    assert done.returncode == (1 if missed else 0)
+    assert {*missed} <= {_NOT_YET}
