@@ -109,7 +109,7 @@ def sweep_runs(runs: int) -> Swept:
         run_id = f"20260105-090000_BTCUSDT_{number:06x}"
         report = Report(step_id="report", status="PENDING")
         _create(site, DocumentRef("flow_runs", run_id), run_document(run_id, [report]))
-    return _sweep(site, runs, most=1, done=lambda: True)
+    return _sweep(site, runs, most=1, done=lambda: not any(_cursors(site)))
 
 
 def sweep_due(jobs: int, *, most: int) -> Swept:
@@ -146,6 +146,11 @@ def _create(site: Site, ref: DocumentRef, data: dict[str, object]) -> None:
     site.records.create(Create(ref=ref, data=data))
 
 
+def _cursors(site: Site) -> Sequence[object]:
+    """How far the sweep is in each collection; None where it has come to the end."""
+    return [found.data.get("after") for found in site.documents.snapshots("llm_sweeps")]
+
+
 def _sweep(site: Site, documents: int, *, most: int, done: Callable[[], bool]) -> Swept:
     over: list[bool] = []
 
@@ -159,15 +164,12 @@ def _sweep(site: Site, documents: int, *, most: int, done: Callable[[], bool]) -
 
     site.start(sweep())
     site.run(lambda: bool(over))
-    cursors = [
-        snapshot.data.get("after") for snapshot in site.documents.snapshots("llm_sweeps")
-    ]
     return Swept(
         documents=documents,
         sweeps=len(site.turns),
         longest_seconds=max(turn.seconds for turn in site.turns),
         most_messages=max(turn.messages for turn in site.turns),
-        all_reached=done() and not any(cursors),
+        all_reached=done(),
         busiest_cursor=site.counts.busiest("llm_sweeps"),
     )
 
