@@ -75,6 +75,18 @@ def test_the_executor_loads_what_a_job_needs_and_no_more() -> None:
     assert rarely & loaded == set()
 
 
+def test_the_executor_collects_no_garbage_while_it_loads_and_freezes_the_rest() -> None:
+    """Otherwise each of the framework's two processes has a copy of all of it."""
+    statement = (
+        "import gc; rounds = lambda: sum(each['collections'] for each in gc.get_stats());"
+        " before = rounds(); import executor.main;"
+        " assert rounds() - before < 10 and gc.isenabled();"
+        " assert gc.get_freeze_count() > 100_000"
+    )
+
+    assert "executor.main" in modules_after(statement)
+
+
 @pytest.mark.parametrize("command", ["import infra.ops.main"])
 def test_help_is_answered_without_the_clouds_libraries(command: str) -> None:
     loaded = modules_after(command)
