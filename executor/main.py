@@ -3,7 +3,8 @@
 import gc
 
 # What is loaded here stays for good. To look through it for garbage makes every start slower,
-# and leaves each of the framework's two processes with a copy of it (docs/benchmarks-history.md).
+# and leaves each of the framework's two processes with a copy of it: see
+# docs/benchmarks-history.md.
 gc.disable()
 
 import functions_framework.aio
