@@ -51,18 +51,19 @@ def _fields_size(fields: Mapping[str, Any]) -> int:
 
 
 def _value_size(value: Any) -> int:
+    # The usual types come first, since this looks at every value of every document.
     match value:
-        case None | bool():
-            size = 0
         case str():
             size = text_size(value)
+        case dict() | Mapping():
+            size = _fields_size(value)
+        case None | bool():
+            size = 0
         case int() | float() | datetime():
             size = _NUMBER_BYTES
         case bytes():
             size = len(value)
-        case Mapping():
-            size = _fields_size(value)
-        case Sequence():
+        case list() | Sequence():
             size = sum(map(_value_size, value))
         case _:
             size = _PLACE_BYTES

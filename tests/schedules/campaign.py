@@ -3,22 +3,25 @@
 import json
 import os
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from multiprocessing import get_context
 from pathlib import Path as FilePath
+from typing import Any
 
 from tests.schedules.scenes import SCENES
-from tests.schedules.search import Bounds, Found, Frontier, Path, Spent, Visited, run_path
+from tests.schedules.search import Bounds, Found, Frontier, Path, run_path
+from tests.schedules.visited import SharedVisited
 
 _ROOT = FilePath(__file__).parents[2]
 _SOURCES = ("dispatcher", "executor", "shared", "tests/simulation", "tests/schedules")
 _CHUNK = 24
+#: Room for four million states; what is not used takes no memory.
+_TABLE_BYTES = 16 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +67,43 @@ class Enumerated:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A process on each processor, and the table of visited states that they share."""
+
+    processes: ProcessPoolExecutor
+    visited: SharedVisited
+
+
 @contextmanager
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """A pool with all processors."""
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as found:
-        yield found
+def pool() -> Iterator[Pool]:
+    """A pool that ends with the block."""
+    context = get_context("spawn")
+    table, lock = context.RawArray("B", _TABLE_BYTES), context.Lock()
+    with ProcessPoolExecutor(
+        os.cpu_count(), context, initializer=_share, initargs=(table, lock)
+    ) as processes:
+        yield Pool(processes=processes, visited=_shared(table, lock))
 
 
-@cache
-def _visited(enumeration: str) -> Visited:
-    """The states that this process has reported: it need not go on from them again."""
-    del enumeration
-    return Visited()
+def _shared(table: Any, lock: AbstractContextManager[object]) -> SharedVisited:
+    return SharedVisited(memoryview(table).cast("B"), lock)
 
 
-def _run(
-    enumeration: str, scene: str, paths: Sequence[Path], bounds: Bounds
-) -> Sequence[Found]:
-    visited = _visited(enumeration)
-    return [run_path(SCENES[scene], path, bounds, visited) for path in paths]
+#: In a process of the pool: the table.
+_visited: list[SharedVisited] = []
+
+
+def _share(table: Any, lock: AbstractContextManager[object]) -> None:
+    _visited.append(_shared(table, lock))
+
+
+def _run(scene: str, paths: Sequence[Path], bounds: Bounds) -> Sequence[Found]:
+    return [run_path(SCENES[scene], path, bounds, _visited[0]) for path in paths]
 
 
 def enumerate_scene(
-    workers: ProcessPoolExecutor,
+    workers: Pool,
     scene: str,
     bounds: Bounds,
     *,
@@ -102,26 +119,35 @@ def enumerate_scene(
         seconds: how long at most, on the wall.
         kept_in: the folder where an unfinished enumeration waits to be gone on with.
     """
-    begun, enumeration = time.monotonic(), uuid.uuid4().hex
+    begun = time.monotonic()
     place = kept_in / f"{scene}-{bounds.preemptions}-{bounds.faults}.json" if kept_in else None
-    frontier = _kept(place, bounds) or Frontier(bounds)
-    broken: Found | None = None
+    workers.visited.clear()
+    frontier = _kept(place, workers.visited) or Frontier()
+    level, broken = 0, None
     running: set[Future[Sequence[Found]]] = set()
     while not broken and (running or frontier.waiting):
         if time.monotonic() - begun > seconds:
             break
-        while frontier.waiting and len(running) < 2 * (os.cpu_count() or 1):
-            running.add(workers.submit(_run, enumeration, scene, frontier.next(_CHUNK), bounds))
+        # A state that is reached with more first would be visited again with less.
+        level = level if running else frontier.simplicity
+        while (
+            frontier.waiting
+            and frontier.simplicity <= level
+            and len(running) < 2 * (os.cpu_count() or 1)
+        ):
+            paths = frontier.next(_CHUNK)
+            running.add(workers.processes.submit(_run, scene, paths, bounds))
         done, running = wait(running, return_when=FIRST_COMPLETED)
         broken = _added(frontier, done)
     late, _ = wait(running)
     broken = _added(frontier, late) or broken
-    _keep(place, frontier, done=broken is not None or not frontier.waiting)
+    over = broken is not None or not frontier.waiting
+    _keep(place, frontier, workers.visited, done=over)
     return Enumerated(
         scene=scene,
         bounds=bounds,
         schedules=frontier.schedules,
-        states=len(frontier.visited.least),
+        states=frontier.states,
         left=0 if broken else len(frontier.waiting),
         seconds=time.monotonic() - begun,
         broken=broken,
@@ -147,40 +173,33 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _keep(place: FilePath | None, frontier: Frontier, *, done: bool) -> None:
+def _keep(
+    place: FilePath | None, frontier: Frontier, visited: SharedVisited, *, done: bool
+) -> None:
     if place is None:
         return
     if done:
         place.unlink(missing_ok=True)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    visited = {
-        state.hex(): [[spent.preemptions, spent.faults] for spent in least]
-        for state, least in frontier.visited.least.items()
-    }
-    waiting = [[simple, length, path.hex()] for simple, length, path in frontier.waiting]
     kept = {
         "code": _fingerprint(),
         "schedules": frontier.schedules,
-        "visited": visited,
-        "waiting": waiting,
+        "states": frontier.states,
+        "visited": b"".join(visited.slots()).hex(),
+        "waiting": [[simple, length, path.hex()] for simple, length, path in frontier.waiting],
     }
     place.write_text(json.dumps(kept))
 
 
-def _kept(place: FilePath | None, bounds: Bounds) -> Frontier | None:
+def _kept(place: FilePath | None, visited: SharedVisited) -> Frontier | None:
     if place is None or not place.exists():
         return None
     kept = json.loads(place.read_text())
     if kept["code"] != _fingerprint():
         return None
-    least = {
-        bytes.fromhex(state): tuple(Spent(*spent) for spent in spents)
-        for state, spents in kept["visited"].items()
-    }
+    visited.take(bytes.fromhex(kept["visited"]))
     waiting = [
         (simple, length, bytes.fromhex(path)) for simple, length, path in kept["waiting"]
     ]
-    return Frontier(
-        bounds=bounds, waiting=waiting, visited=Visited(least), schedules=kept["schedules"]
-    )
+    return Frontier(waiting, kept["schedules"], kept["states"])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from tests.schedules.breakages import BREAKAGES, broken
 from tests.schedules.campaign import pool
 from tests.schedules.scenes import SCENES
-from tests.schedules.search import Bounds, Found, Frontier, Visited, run_path, shrunk
+from tests.schedules.search import Bounds, Found, Frontier, run_path, shrunk
+from tests.schedules.visited import OwnVisited
 
 #: Schedules with more preemptions and crashes than this are not tried.
 _MOST_DEVIATIONS = 3
@@ -64,11 +65,11 @@ def hunt(name: str) -> Catch:
 
 
 def _simplest_first() -> Iterator[tuple[str, Found]]:
-    frontiers = {name: Frontier(_BOUNDS) for name in SCENES}
-    visited = {name: Visited() for name in SCENES}
+    frontiers = {name: Frontier() for name in SCENES}
+    visited = {name: OwnVisited() for name in SCENES}
     for deviations in range(_MOST_DEVIATIONS + 1):
         for name, frontier in frontiers.items():
-            while frontier.waiting and frontier.waiting[0][0] <= deviations:
+            while frontier.waiting and frontier.simplicity <= deviations:
                 [path] = frontier.next(1)
                 found = run_path(SCENES[name], path, _BOUNDS, visited[name])
                 yield name, found
@@ -78,4 +79,4 @@ def _simplest_first() -> Iterator[tuple[str, Found]]:
 def hunted() -> Iterator[Catch]:
     """Hunt for every breakage, each in turn."""
     with pool() as workers:
-        yield from workers.map(hunt, BREAKAGES)
+        yield from workers.processes.map(hunt, BREAKAGES)

@@ -150,4 +150,15 @@ def _name(request: Request | None) -> str:
 
 
 def _digest(fields: object) -> str:
-    return blake2b(repr(fields).encode(), digest_size=12).hexdigest()
+    return blake2b(repr(_in_order(fields)).encode(), digest_size=12).hexdigest()
+
+
+def _in_order(value: object) -> object:
+    """The value with its maps as lists: their order is another one in each process."""
+    match value:
+        case dict():
+            return sorted((key, _in_order(inner)) for key, inner in value.items())
+        case list():
+            return [_in_order(item) for item in value]
+        case _:
+            return value

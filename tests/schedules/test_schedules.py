@@ -10,12 +10,12 @@ from tests.schedules.scenes import SCENES
 from tests.schedules.search import (
     Bounds,
     Frontier,
-    Visited,
     replayed,
     run_path,
     shrunk,
     violations,
 )
+from tests.schedules.visited import OwnVisited
 
 #: The bounds of every run of the tests; `make schedules` goes further.
 _SMALL = Bounds(preemptions=0, faults=1)
@@ -26,7 +26,7 @@ _SMALL = Bounds(preemptions=0, faults=1)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_order_with_one_crash_and_no_preemption_breaks_a_promise(scene: str) -> None:
-    frontier, visited = Frontier(_SMALL), Visited()
+    frontier, visited = Frontier(), OwnVisited()
 
     while frontier.waiting:
         [path] = frontier.next(1)
@@ -81,7 +81,7 @@ def test_a_counterexample_shrinks_to_the_choices_that_matter() -> None:
 
 def test_a_live_lease_that_is_taken_over_is_found_at_once() -> None:
     with broken("live_lease_taken"):
-        found = run_path(SCENES["step"], b"", _SMALL, Visited())
+        found = run_path(SCENES["step"], b"", _SMALL, OwnVisited())
 
     assert found.violations
 

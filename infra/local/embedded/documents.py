@@ -151,7 +151,7 @@ class EmbeddedDocuments:
         if found is None:
             return None
         version = Version(found.update_time)
-        return Snapshot(ref=ref, version=version, data=_copy(found.fields))
+        return Snapshot(ref=ref, version=version, data=_again(found.fields))
 
     def _apply(self, staged: Mapping[DocumentRef, Document]) -> None:
         changes = [(ref, self._documents.get(ref), new) for ref, new in staged.items()]
@@ -208,7 +208,7 @@ def _written(write: Write, present: Document | None, moment: int) -> Document:
 
 
 def _updated(write: Update, present: Document, moment: int) -> Document:
-    fields = _copy(present.fields)
+    fields = _again(present.fields)
     for path, value in write.changes.items():
         _set(fields, path, value)
     # Firestore does not move the update time of a document that stays as it was.
@@ -256,11 +256,22 @@ def _copy(value: Any) -> Any:
             return value
         case list() | tuple():
             return [_copy(item) for item in value]
-        case Mapping():
+        case dict() | Mapping():
             # A map has no order in Firestore, and its client's is another one in each process.
             return {_key(key): _copy(value[key]) for key in sorted(value, key=_salted)}
         case _:
             raise TypeError(f"a document cannot hold a {type(value).__name__}")
+
+
+def _again(stored: Any) -> Any:
+    """A deep copy of what is stored, which `_copy` has brought into its form."""
+    match stored:
+        case dict():
+            return {key: _again(value) for key, value in stored.items()}
+        case list():
+            return [_again(item) for item in stored]
+        case _:
+            return stored
 
 
 def _key(key: object) -> str:
