@@ -14,7 +14,10 @@ from tests.schedules.scenes import SCENES
 from tests.schedules.search import Bounds, replayed, shrunk
 from tests.simulation.memory import remembered
 
-#: What is to be reached: these scenes with two preemptions, the others with one.
+#: All scenes: a stall and another fault may come together.
+DEEP = Bounds(preemptions=1, faults=1)
+#: These scenes, too: two preemptions, and a stall or another fault.
+WIDE = Bounds(preemptions=2, faults=1, stalls_are_faults=True)
 THOROUGH = ("step", "run")
 _KEPT_IN = Path("build/schedules")
 
@@ -47,31 +50,40 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.schedules", description=__doc__)
     parser.add_argument("--scene", choices=SCENES, help="only this one")
     parser.add_argument("--schedule", help="replay these choices and print what happens")
-    parser.add_argument("--preemptions", type=int, help="at most, instead of 2 or 1")
-    parser.add_argument("--faults", type=int, default=1, help="at most, in one schedule")
-    parser.add_argument("--seconds", type=float, default=600, help="for all the scenes")
+    parser.add_argument("--preemptions", type=int, help="at most, instead of the usual bounds")
+    parser.add_argument("--faults", type=int, default=1, help="at most, with --preemptions")
+    parser.add_argument("--stalls-are-faults", action="store_true", help="with --preemptions")
+    parser.add_argument("--seconds", type=float, default=600, help="for each enumeration")
     parser.add_argument("--no-breakages", action="store_true", help="break nothing on purpose")
     parser.add_argument("--only-breakages", action="store_true", help="enumerate nothing else")
     return parser.parse_args()
 
 
+def _bounds(arguments: argparse.Namespace, scene: str) -> Sequence[Bounds]:
+    if arguments.preemptions is None:
+        return (WIDE, DEEP) if scene in THOROUGH else (DEEP,)
+    found = Bounds(
+        preemptions=arguments.preemptions,
+        faults=arguments.faults,
+        stalls_are_faults=arguments.stalls_are_faults,
+    )
+    return (found,)
+
+
 def _enumerations(arguments: argparse.Namespace) -> list[Enumerated]:
     found: list[Enumerated] = []
-    left = arguments.seconds
     with pool() as workers:
         for scene in [arguments.scene] if arguments.scene else SCENES:
-            preemptions = arguments.preemptions
-            if preemptions is None:
-                preemptions = 2 if scene in THOROUGH else 1
-            bounds = Bounds(preemptions=preemptions, faults=arguments.faults)
-            found.append(
-                enumerate_scene(workers, scene, bounds, seconds=left, kept_in=_KEPT_IN)
-            )
-            left = max(0.0, left - found[-1].seconds)
-            say(found[-1])
-            broken = found[-1].broken
-            if broken is not None:
-                show(scene, broken.schedule, shrink=True)
+            for bounds in _bounds(arguments, scene):
+                found.append(
+                    enumerate_scene(
+                        workers, scene, bounds, seconds=arguments.seconds, kept_in=_KEPT_IN
+                    )
+                )
+                say(found[-1])
+                broken = found[-1].broken
+                if broken is not None:
+                    show(scene, broken.schedule, shrink=True)
     return found
 
 

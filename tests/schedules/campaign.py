@@ -49,6 +49,7 @@ class Enumerated:
             "scene": self.scene,
             "preemptions": self.bounds.preemptions,
             "faults": self.bounds.faults,
+            "stalls_are_faults": self.bounds.stalls_are_faults,
             "schedules": self.schedules,
             "states": self.states,
             "left": self.left,
@@ -61,7 +62,7 @@ class Enumerated:
         left = f", {self.left} NOT RUN" if self.left else ""
         return (
             f"{self.scene}: {SCENES[self.scene].what};"
-            f" ≤ {self.bounds.preemptions} preemptions, ≤ {self.bounds.faults} crashes:"
+            f" {self.bounds}:"
             f" {self.schedules} schedules, {self.states} states in {self.seconds:.0f} s"
             f"; {broken}{left}"
         )
@@ -120,7 +121,7 @@ def enumerate_scene(
         kept_in: the folder where an unfinished enumeration waits to be gone on with.
     """
     begun = time.monotonic()
-    place = kept_in / f"{scene}-{bounds.preemptions}-{bounds.faults}.json" if kept_in else None
+    place = kept_in / _name(scene, bounds) if kept_in else None
     workers.visited.clear()
     frontier = _kept(place, workers.visited) or Frontier()
     level, broken = 0, None
@@ -152,6 +153,11 @@ def enumerate_scene(
         seconds=time.monotonic() - begun,
         broken=broken,
     )
+
+
+def _name(scene: str, bounds: Bounds) -> str:
+    stalls = "-stalls" if bounds.stalls_are_faults else ""
+    return f"{scene}-{bounds.preemptions}-{bounds.faults}{stalls}.json"
 
 
 def _added(frontier: Frontier, done: set[Future[Sequence[Found]]]) -> Found | None:

@@ -53,6 +53,11 @@ class Choice:
         """Whether something goes wrong with the choice."""
         return self.outcome is not Outcome.DONE
 
+    @property
+    def stalls(self) -> bool:
+        """Whether time passes although a process, or a delivery, could go on."""
+        return self.preempts and self.moment is not None
+
 
 @dataclass(slots=True, kw_only=True)
 class NamedDeployment(Deployment):

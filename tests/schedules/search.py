@@ -20,10 +20,24 @@ class Bounds:
 
     preemptions: int = 2
     faults: int = 1
+    #: Whether to stall while time passes is among the faults; otherwise it is a preemption.
+    stalls_are_faults: bool = False
+
+    def __str__(self) -> str:
+        kind = "faults" if self.stalls_are_faults else "preemptions"
+        return f"≤ {self.preemptions} preemptions, ≤ {self.faults} faults; stalls are {kind}"
 
     def allow(self, spent: Spent) -> bool:
         """Whether so much may be spent."""
         return spent.preemptions <= self.preemptions and spent.faults <= self.faults
+
+    def after(self, spent: Spent, choice: Choice) -> Spent:
+        """What is spent after one more choice."""
+        stall = choice.stalls and self.stalls_are_faults
+        return Spent(
+            spent.preemptions + (choice.preempts and not stall),
+            spent.faults + (choice.faulty or stall),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ def run_path(scene: Scene, path: Path, bounds: Bounds, visited: Visited) -> Foun
             if not choices:
                 break
             choice = choices[path[position]]
-            spent = _after(spent, choice)
+            spent = bounds.after(spent, choice)
             execution.take(choice)
             if execution.checker.violations:
                 break
@@ -67,13 +81,9 @@ def _others(
 ) -> Iterator[tuple[int, Path]]:
     # The first choice is not among them: the path under way takes it.
     for number, choice in enumerate(choices[1:], start=1):
-        after = _after(spent, choice)
+        after = bounds.after(spent, choice)
         if bounds.allow(after):
             yield after.preemptions + after.faults, path + bytes([number])
-
-
-def _after(spent: Spent, choice: Choice) -> Spent:
-    return Spent(spent.preemptions + choice.preempts, spent.faults + choice.faulty)
 
 
 @dataclass(slots=True)

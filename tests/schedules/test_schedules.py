@@ -1,5 +1,8 @@
 """The enumeration is complete within small bounds, repeatable, and finds what it is for."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,22 +18,27 @@ from tests.schedules.search import (
     shrunk,
     violations,
 )
-from tests.schedules.visited import OwnVisited
+from tests.schedules.visited import OwnVisited, Spent
 
 #: The bounds of every run of the tests; `make schedules` goes further.
 _SMALL = Bounds(preemptions=0, faults=1)
+_WITH_STALLS = Bounds(preemptions=0, faults=1, stalls_are_faults=True)
 
 
 # The largest scene takes a minute of work, which may last ten times as long on a loaded
 # machine.
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scene", SCENES)
-def test_no_order_with_one_crash_and_no_preemption_breaks_a_promise(scene: str) -> None:
+@pytest.mark.parametrize(
+    ("scene", "bounds"), [*((scene, _SMALL) for scene in SCENES), ("step", _WITH_STALLS)]
+)
+def test_no_order_with_one_fault_and_no_preemption_breaks_a_promise(
+    scene: str, bounds: Bounds
+) -> None:
     frontier, visited = Frontier(), OwnVisited()
 
     while frontier.waiting:
         [path] = frontier.next(1)
-        found = run_path(SCENES[scene], path, _SMALL, visited)
+        found = run_path(SCENES[scene], path, bounds, visited)
         assert not found.violations, found
         frontier.add(found)
 
@@ -47,6 +55,36 @@ def test_the_same_choices_lead_to_the_same_state() -> None:
             digests.append(execution.digest())
 
     assert digests[0] == digests[1]
+
+
+_NAME_OF_A_STATE = """
+from tests.schedules.scenes import SCENES
+from tests.schedules.search import replayed
+with replayed(SCENES["step"], ("deliver:message-1", "executor-1", "executor-1")) as execution:
+    print(execution.digest().hex())
+"""
+
+
+def test_a_state_has_the_same_name_in_every_process() -> None:
+    names = {
+        subprocess.run(
+            [sys.executable, "-c", _NAME_OF_A_STATE],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(names) == 1
+
+
+def test_a_stall_is_a_preemption_or_a_fault() -> None:
+    with replayed(SCENES["step"], ("deliver:message-1",)) as execution:
+        [stall] = [choice for choice in execution.choices() if choice.stalls]
+
+    assert Bounds().after(Spent(), stall) == Spent(preemptions=1)
+    assert Bounds(stalls_are_faults=True).after(Spent(), stall) == Spent(faults=1)
 
 
 def test_the_order_of_operations_that_do_not_touch_each_other_is_forgotten() -> None:
