@@ -9,8 +9,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
 MAX_PATTERN_CHARS = 1_000
 #: Bounds the compiled program, and with it the work for one character.
 _MAX_MEMORY_BYTES = 262_144
@@ -47,6 +45,9 @@ def compile_pattern(text: str) -> Pattern:
     """
     if len(text) > MAX_PATTERN_CHARS:
         raise PatternInvalid(f"longer than {MAX_PATTERN_CHARS} characters")
+    # Loaded here: it takes a megabyte, and few schemas have a pattern.
+    import re2  # noqa: PLC0415
+
     options = re2.Options()
     options.max_mem = _MAX_MEMORY_BYTES
     options.log_errors = False

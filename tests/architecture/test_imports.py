@@ -71,7 +71,7 @@ def test_the_executor_loads_what_a_job_needs_and_no_more() -> None:
     assert "google.genai" in loaded
     assert {"dispatcher", "infra"} & loaded == set()
     # These are modules that a first job does not need.
-    rarely = {"google.pubsub_v1", "executor.adapters.interactions", "opentelemetry.sdk"}
+    rarely = {"google.pubsub_v1", "executor.adapters.interactions", "opentelemetry.sdk", "re2"}
     assert rarely & loaded == set()
 
 
