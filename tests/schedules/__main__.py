@@ -12,6 +12,7 @@ from tests.schedules.campaign import Enumerated, enumerate_scene, pool
 from tests.schedules.hunt import Catch, hunted
 from tests.schedules.scenes import SCENES
 from tests.schedules.search import Bounds, replayed, shrunk
+from tests.schedules.visited import MOST_SPENT
 from tests.simulation.memory import remembered
 
 #: All scenes: a stall and another fault may come together.
@@ -50,8 +51,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.schedules", description=__doc__)
     parser.add_argument("--scene", choices=SCENES, help="only this one")
     parser.add_argument("--schedule", help="replay these choices and print what happens")
-    parser.add_argument("--preemptions", type=int, help="at most, instead of the usual bounds")
-    parser.add_argument("--faults", type=int, default=1, help="at most, with --preemptions")
+    few = range(MOST_SPENT + 1)
+    parser.add_argument(
+        "--preemptions",
+        type=int,
+        choices=few,
+        help="at most; by default as far as is to be reached",
+    )
+    parser.add_argument("--faults", type=int, choices=few, default=1, help="at most")
     parser.add_argument("--stalls-are-faults", action="store_true", help="with --preemptions")
     parser.add_argument("--seconds", type=float, default=600, help="for each enumeration")
     parser.add_argument("--no-breakages", action="store_true", help="break nothing on purpose")

@@ -7,6 +7,7 @@ from typing import Any
 from shared.domain.documents import DocumentRef, Snapshot
 from tests.schedules.held import HeldWorld
 from tests.schedules.platform import Item
+from tests.schedules.visited import STATE_BYTES
 from tests.simulation.bucket import Bucket
 from tests.simulation.checker import Checker
 from tests.simulation.ledger import Claim
@@ -69,7 +70,7 @@ class StateDigest:
             self._seen(),
             rest,
         )
-        return blake2b(repr(state).encode(), digest_size=12).digest()
+        return blake2b(repr(state).encode(), digest_size=STATE_BYTES).digest()
 
     def documents(self, *collections: str) -> Sequence[DocumentRef]:
         """The documents that were ever written in these collections, in order."""

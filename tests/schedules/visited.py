@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import product
 from typing import Final, Protocol
 
 #: How long the name of a state is.
@@ -12,11 +12,11 @@ STATE_BYTES: Final = 12
 _SLOT_BYTES: Final = 16
 #: How many slots are looked at for one name. Where all of them hold others, the table is full.
 _MOST_LOOKS: Final = 256
-#: More preemptions, or faults, than this cannot be spent.
-_MOST_SPENT: Final = 3
+#: More preemptions, or faults, than this cannot be spent: each pair has its bit in a slot.
+MOST_SPENT: Final = 3
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Spent:
     """How much of the bounds a schedule has used."""
 
@@ -27,16 +27,13 @@ class Spent:
         """Whether every continuation that the other allows is allowed after this, too."""
         return self.preemptions <= other.preemptions and self.faults <= other.faults
 
-    @property
-    def bit(self) -> int:
-        """Its own bit among those of all that can be spent."""
-        return 1 << (self.preemptions * (_MOST_SPENT + 1) + self.faults)
 
-    @cached_property
-    def covering(self) -> int:
-        """The bits of all that cover this."""
-        every = (Spent(p, f) for p in range(_MOST_SPENT + 1) for f in range(_MOST_SPENT + 1))
-        return sum(spent.bit for spent in every if spent.covers(self))
+_EVERY = [Spent(*each) for each in product(range(MOST_SPENT + 1), repeat=2)]
+_BITS = {spent: 1 << number for number, spent in enumerate(_EVERY)}
+#: The bits of all that cover it.
+_COVERING = {
+    spent: sum(_BITS[other] for other in _EVERY if other.covers(spent)) for spent in _EVERY
+}
 
 
 class Visited(Protocol):
@@ -55,9 +52,9 @@ class OwnVisited:
     def visit(self, state: bytes, spent: Spent) -> bool:
         """See `Visited`."""
         bits = self.bits.get(state, 0)
-        if bits & spent.covering:
+        if bits & _COVERING[spent]:
             return False
-        self.bits[state] = bits | spent.bit
+        self.bits[state] = bits | _BITS[spent]
         return True
 
 
@@ -86,14 +83,14 @@ class SharedVisited:
         Raises:
             MemoryError: the table is full.
         """
-        if self._bits(self._place(state)) & spent.covering:
+        if self._bits(self._place(state)) & _COVERING[spent]:
             return False
         with self._lock:
             place = self._place(state)
             bits = self._bits(place)
-            if bits & spent.covering:
+            if bits & _COVERING[spent]:
                 return False
-            self._write(place, state, bits | spent.bit)
+            self._write(place, state, bits | _BITS[spent])
             return True
 
     def slots(self) -> Iterator[bytes]:
