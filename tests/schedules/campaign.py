@@ -20,7 +20,7 @@ from tests.schedules.visited import SharedVisited
 _ROOT = FilePath(__file__).parents[2]
 _SOURCES = ("dispatcher", "executor", "shared", "tests/simulation", "tests/schedules")
 _CHUNK = 24
-#: Room for four million states; what is not used takes no memory.
+#: 64 MiB have room for four million states.
 _TABLE_BYTES = 16 << 22
 
 

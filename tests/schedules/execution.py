@@ -18,6 +18,7 @@ from tests.simulation import stages
 from tests.simulation.bucket import Bucket
 from tests.simulation.checker import Checker
 from tests.simulation.delivery import EventTrigger, Scheduler, Topic
+from tests.simulation.hooks import Hooks
 from tests.simulation.loop import RunsInCircles
 from tests.simulation.nemesis import Kind
 from tests.simulation.orchestrator import Orchestrator
@@ -150,6 +151,10 @@ class Execution:
             witness=self.checker,
             dead_letters=deployment.dead_letters,
         )
+        if deployment.provider is not None:
+            # Only calls with an address are announced: where the call mode has hooks.
+            hooks = Hooks(world=self.world, topic=deployment.topic)
+            deployment.provider.announce = hooks.announce
         trigger = EventTrigger(
             platform=self.platform,
             dispatchers=fleet("dispatcher", deployment.dispatcher),

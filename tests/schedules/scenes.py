@@ -23,6 +23,7 @@ class Act(StrEnum):
 
 _EXECUTORS = {Kind.MESSAGE: 2}
 _EXECUTORS_AND_REDELIVERY = {Kind.MESSAGE: 3}
+_EXECUTORS_REDELIVERY_AND_HOOK = {Kind.MESSAGE: 4}
 _DISPATCHERS = {Kind.EVENT: 2}
 
 
@@ -141,6 +142,13 @@ SCENES: Mapping[str, Scene] = {
             starts={Kind.MESSAGE: 1},
             acts=(Act.REPLAY,),
             dead_lettered=True,
+        ),
+        Scene(
+            name="step_hooks",
+            what="two executors, a redelivery, a sweep, and `notify` with the hook of the call",
+            call_mode="background_hooks",
+            call_seconds=4.0,
+            starts=_EXECUTORS_REDELIVERY_AND_HOOK,
         ),
     )
 }
