@@ -353,16 +353,22 @@ class Execution:
             if not pending.decision.done():
                 pending.decision.set_result(Outcome.DONE)
         self.platform.let_go()
-        if not self.excused and not self.scene.event_lost:
+        if not self.excused and not self.scene.needs_sweep:
             # Only events and messages bring the run to its end: a sweep would hide it if one
             # were missing.
-            self._go_on(lambda: not self.platform.open)
+            self._go_on(lambda: not self._coming())
             self._judge("without a sweep, ")
         scheduler = Scheduler(world=world, sweeps=self.sweeps, every_seconds=SWEEP_SECONDS)
         loop.create_task(scheduler.run(), context=contextvars.Context())
-        self._go_on(lambda: not self._remaining() and not self.platform.open)
+        self._go_on(lambda: not self._remaining() and not self._coming())
         self._judge()
         return tuple(self.checker.violations)
+
+    def _coming(self) -> bool:
+        """Whether a delivery is under way, or the end of a call is still to be announced."""
+        provider, now = self.deployment.provider, self.world.loop.time()
+        kept = provider.kept.values() if provider else ()
+        return bool(self.platform.open) or any(call.ready_at > now for call in kept)
 
     def _go_on(self, over: Callable[[], bool]) -> None:
         loop = self.world.loop

@@ -50,6 +50,16 @@ class Scene:
     #: Whether at the beginning the first message is among the dead letters.
     dead_lettered: bool = False
 
+    @property
+    def needs_sweep(self) -> bool:
+        """Whether the run may need a sweep to end although nothing goes wrong in the scene.
+
+        Nobody but the sweep, or an operator, cares for a dead letter's job, and nobody but the
+        sweep looks for the answer of a call in the background that is not announced.
+        """
+        unannounced = self.call_mode in {"background", "background_at_most_once"}
+        return self.event_lost or self.dead_lettered or unannounced
+
 
 SCENES: Mapping[str, Scene] = {
     scene.name: scene

@@ -57,6 +57,11 @@ def test_the_same_choices_lead_to_the_same_state() -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_never_begins_in_a_scene_is_done_after_it(scene: str) -> None:
+    assert not violations(SCENES[scene], ())
+
+
 _NAME_OF_A_STATE = """
 from tests.schedules.scenes import SCENES
 from tests.schedules.search import replayed
