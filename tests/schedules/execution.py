@@ -316,8 +316,6 @@ class Execution:
 
     def _resume(self, process: Process) -> None:
         if process in self.world.loop.stopped:
-            # The checker excuses a process that was stopped until now for what it cannot know.
-            process.resumes_at = self.world.loop.time()
             self.world.loop.resume(process)
 
     def _pass_time(self, moment: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,9 +123,12 @@ class HeldLoop(VirtualLoop):
     def hold(self, process: Process) -> None:
         """Hold back whatever of this process becomes due, until `resume`."""
         self.stopped.setdefault(process, [])
+        # The checker excuses a process that is stopped for what it does not do.
+        process.resumes_at = math.inf
 
     def resume(self, process: Process) -> None:
         """Let the process go on, beginning with what became due meanwhile."""
+        process.resumes_at = self._now
         self._ready.extend(self.stopped.pop(process, ()))
         self.settle()
 

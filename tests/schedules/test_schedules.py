@@ -62,6 +62,13 @@ def test_what_never_begins_in_a_scene_is_done_after_it(scene: str) -> None:
     assert not violations(SCENES[scene], ())
 
 
+def test_a_process_that_is_stopped_is_not_blamed_for_the_time() -> None:
+    first = ["deliver:message-1", *["executor-1"] * 3, "time", "time"]
+    second = ["deliver:message-1", *["executor-2"] * 2, "time"]
+
+    assert not violations(SCENES["step_hooks"], [*first, *second])
+
+
 _NAME_OF_A_STATE = """
 from tests.schedules.scenes import SCENES
 from tests.schedules.search import replayed
