@@ -316,6 +316,7 @@ class Executor:
             run=run,
             registry=found.registry,
             held=held,
+            started=started,
             deadline=Deadline(
                 clock=self.clock,
                 ends_at=started + self.settings.invocation_seconds,

@@ -149,7 +149,7 @@ class Limits:
     max_attempts: int = 5
     max_llm_calls: int = 5
     lease: timedelta = timedelta(seconds=60)
-    renew_every: timedelta = timedelta(seconds=20)
+    renew_every: timedelta = timedelta(seconds=30)
     keep_closed_jobs: timedelta = KEEP_CLOSED_JOBS
 
 
@@ -354,7 +354,7 @@ def _hooks(reader: EnvironmentReader) -> HookSettings | None:
 def _limits(reader: EnvironmentReader) -> Limits:
     defaults = Limits()
     lease = reader.integer("LEASE_SECONDS", 60, minimum=1, maximum=600)
-    renew = reader.number("LEASE_RENEW_SECONDS", lease / 3, minimum=0.1, maximum=lease / 2)
+    renew = reader.number("LEASE_RENEW_SECONDS", lease / 2, minimum=0.1, maximum=lease / 2)
     return Limits(
         max_json_bytes=defaults.max_json_bytes,
         max_image_bytes=defaults.max_image_bytes,

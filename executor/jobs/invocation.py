@@ -25,6 +25,8 @@ class Invocation:
     held: HeldJob
     deadline: Deadline
     log: EventLogger
+    #: When it began, on the monotonic clock; the run was read at once.
+    started: float
     #: The call whose end a hook announced; None where another thing woke the job.
     announced: str | None = None
     #: What the call in the background has come to that the job waited for, once it was looked.

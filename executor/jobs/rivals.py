@@ -5,6 +5,7 @@ on. An end on an old version costs a refused commit, a read and another commit; 
 costs a read.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,28 @@ SLOT_SECONDS = 0.05
 FEW = 3
 #: The lease goes on meanwhile and is not renewed.
 LONGEST_SPREAD_SECONDS = 10.0
+#: So many of the last steps tell how long a step takes.
+_REMEMBERED = 64
+_FEWEST = 16
+_EVEN_CHANCE = 0.5
+
+
+class Paces:
+    """How long the last steps of this process took, from the reading of their runs."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def slower_than(self, seconds: float) -> float:
+        """The share of the last steps that took longer; 0 while too few are known."""
+        known = self._seconds
+        if len(known) < _FEWEST:
+            return 0.0
+        return sum(each > seconds for each in known) / len(known)
+
+    def remember(self, seconds: float) -> None:
+        """Another step took so long."""
+        self._seconds.append(seconds)
 
 
 def rivals(run: Mapping[str, Any], step_id: StepId) -> int:
@@ -34,17 +57,18 @@ def rivals(run: Mapping[str, Any], step_id: StepId) -> int:
     )
 
 
-def reads_first(elsewhere: int, *, newest_known: bool) -> bool:
+def reads_first(elsewhere: int, *, newest_known: bool, slower: float) -> bool:
     """Whether to read the run again before its step is ended.
 
-    With one rival that works as long as we do, either is as likely to have ended first. With
-    more of them, somebody has probably written the run since.
+    An end on an old version costs two calls more than one on the newest, and to read first
+    costs one: the read pays unless most likely no rival has written the run since.
 
     Args:
         elsewhere: rivals that do not wait in this process for their turn to end.
         newest_known: whether a step of this process has just written the run.
+        slower: see `Paces.slower_than`.
     """
-    return elsewhere > 0 and not newest_known
+    return elsewhere > 0 and not newest_known and slower**elsewhere <= _EVEN_CHANCE
 
 
 def first_spread(elsewhere: int) -> float:

@@ -44,7 +44,7 @@ class Load:
     gib: float = 1.0
     #: Objects read for the context, each with its metadata first.
     sources: int = 4
-    lease_renewal_seconds: float = 20.0
+    lease_renewal_seconds: float = 30.0
     #: Writes of the run that reach the dispatcher: the orchestrator's, the claim, the outcome.
     events: int = 3
     event_seconds: float = 0.1

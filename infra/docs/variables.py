@@ -51,7 +51,7 @@ _MEANINGS = {
     "INVOCATION_TIMEOUT_SECONDS": "The longest invocation; at least the model call and the"
     " finalize budget together.",
     "JOBS_TOPIC": "Topic of the jobs; short or full name.",
-    "LEASE_RENEW_SECONDS": "How often a lease is renewed; a third of it unless given.",
+    "LEASE_RENEW_SECONDS": "How often a lease is renewed; half of it unless given.",
     "LEASE_SECONDS": "How long a silent holder of a job is believed alive.",
     "LLM_PROMPTS_COLLECTION": "Collection of the prompts.",
     "LLM_SCHEMAS_COLLECTION": "Collection of the schemas.",

@@ -103,7 +103,12 @@ async def test_fifty_steps_of_one_run_end_at_once_and_none_is_lost(
         await writer.finish(
             outcome,
             Invocation(
-                run=snapshot, registry={}, held=jobs[number], deadline=deadline, log=log
+                run=snapshot,
+                registry={},
+                held=jobs[number],
+                deadline=deadline,
+                log=log,
+                started=CLOCK.monotonic(),
             ),
         )
 

@@ -3,7 +3,7 @@
 import contextvars
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 from tests.schedules.acts import Others
 from tests.schedules.held import HeldWorld, Outcome, Pending, make_held_loop
 from tests.schedules.platform import EachAlone, HeldPlatform, Item
-from tests.schedules.scenes import Act, Scene
+from tests.schedules.scenes import RENEW_EVERY, Act, Scene
 from tests.schedules.state import StateDigest
 from tests.simulation import stages
 from tests.simulation.bucket import Bucket
@@ -91,6 +91,8 @@ class Execution:
         self.records = Records(self.world.loop.time)
         bucket = Bucket()
         settings = stages.executor_settings(scene.call_mode)
+        limits = replace(settings.limits, renew_every=RENEW_EVERY)
+        settings = replace(settings, limits=limits)
         provider = Provider() if scene.call_mode.startswith("background") else None
         self.checker = Checker(
             world=self.world,

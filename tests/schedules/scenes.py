@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from tests.simulation.nemesis import Kind
@@ -21,6 +22,8 @@ class Act(StrEnum):
     REPLAY = "replay"  #: An operator replays the dead letters.
 
 
+#: The usual call meets one renewal of its lease, and ends long before a sweep.
+RENEW_EVERY = timedelta(seconds=20)
 _EXECUTORS = {Kind.MESSAGE: 2}
 _EXECUTORS_AND_REDELIVERY = {Kind.MESSAGE: 3}
 _EXECUTORS_REDELIVERY_AND_HOOK = {Kind.MESSAGE: 4}
@@ -41,7 +44,7 @@ class Scene:
     sweeps: int = 1
     #: The acts of others; each happens at most once.
     acts: Sequence[Act] = ()
-    #: How long the model thinks. A lease of 60 seconds is renewed every 20.
+    #: How long the model thinks; a lease lasts 60 seconds. See also `RENEW_EVERY`.
     call_seconds: float = 22.0
     #: Whether the event of the run's creation is never delivered.
     event_lost: bool = False

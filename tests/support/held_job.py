@@ -248,6 +248,7 @@ def invocation(
         run=run or Snapshot(ref=RUN, data={}, version=Version(0)),
         registry={},
         held=job,
+        started=clock.monotonic(),
         deadline=Deadline(
             clock=clock,
             ends_at=clock.monotonic() + seconds,
