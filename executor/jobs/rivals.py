@@ -22,7 +22,6 @@ FEW = 3
 LONGEST_SPREAD_SECONDS = 10.0
 #: So many of the last steps tell how long a step takes.
 _REMEMBERED = 64
-_FEWEST = 16
 _EVEN_CHANCE = 0.5
 
 
@@ -33,11 +32,11 @@ class Paces:
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
 
     def slower_than(self, seconds: float) -> float:
-        """The share of the last steps that took longer; 0 while too few are known."""
-        known = self._seconds
-        if len(known) < _FEWEST:
-            return 0.0
-        return sum(each > seconds for each in known) / len(known)
+        """The share of the last steps that took longer, and of one that did not.
+
+        So a few steps prove little.
+        """
+        return sum(each > seconds for each in self._seconds) / (len(self._seconds) + 1)
 
     def remember(self, seconds: float) -> None:
         """Another step took so long."""

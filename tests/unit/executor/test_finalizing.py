@@ -14,6 +14,7 @@ from executor.contract.artifacts import GcsUri
 from executor.jobs.finalizing import TRIES, Finalizer
 from executor.jobs.lease import HeldJob, LeaseLost
 from executor.jobs.outcome import Failed, Outcome, StoredReport, Succeeded
+from executor.jobs.rivals import Paces
 from executor.jobs.run_locks import RunLocks
 from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
 from shared.domain.documents import Snapshot, Update
@@ -60,6 +61,7 @@ class Scene:
         leased: bool = True,
         seconds: float = 60,
         locks: RunLocks | None = None,
+        paces: Paces | None = None,
     ) -> None:
         finalizer = Finalizer(
             documents=self.documents,
@@ -69,6 +71,7 @@ class Scene:
             run_locks=locks or RunLocks(),
             keep_for=DAYS,
             prices={},
+            paces=paces or Paces(),
         )
         log = logger(self.log)
         ending = invocation(self.job, run=self.run, seconds=seconds, log=log)
@@ -170,6 +173,38 @@ def test_a_run_on_which_others_work_is_read_again_before_it_is_written(
 
         assert (await on.step())["status"] == "SUCCEEDED"
         assert (on.documents.reads, on.documents.commits) == (reads, commits)
+
+    virtually(play())
+
+
+@pytest.mark.parametrize(("written", "reads", "commits"), [(False, 0, 1), (True, 1, 2)])
+def test_who_most_likely_ends_first_reads_only_if_that_was_wrong(
+    *, written: bool, reads: int, commits: int
+) -> None:
+    async def play() -> None:
+        on = await scene(run_with("a", "b", "c"))
+        paces = Paces()
+        for _ in range(100):
+            paces.remember(10.0)
+        if written:
+            await on.write_run("timeframe", "1w")
+        await on.finish(SUCCESS, paces=paces)
+
+        assert (await on.step())["status"] == "SUCCEEDED"
+        assert (on.documents.reads, on.documents.commits) == (reads, commits)
+
+    virtually(play())
+
+
+def test_steps_of_a_process_tell_the_next_one_how_long_they_took() -> None:
+    async def play() -> None:
+        paces = Paces()
+        for _ in range(20):
+            on = await scene()
+            await on.finish(SUCCESS, paces=paces)
+
+        assert paces.slower_than(-0.1) == 20 / 21
+        assert paces.slower_than(0.1) == 0
 
     virtually(play())
 

@@ -8,6 +8,7 @@ from executor.jobs.rivals import (
     FEW,
     LONGEST_SPREAD_SECONDS,
     SLOT_SECONDS,
+    Paces,
     first_spread,
     reads_first,
     rivals,
@@ -50,19 +51,47 @@ def test_a_run_that_is_odd_has_no_rivals(odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "newest_known", "reads"),
+    ("elsewhere", "newest_known", "slower", "reads"),
     [
-        (0, False, False),
-        (1, False, True),
-        (9, False, True),
-        (9, True, False),
-        (-1, False, False),
+        (0, False, 0.0, False),
+        (1, False, 0.0, True),
+        (9, False, 0.0, True),
+        (9, True, 0.0, False),
+        (-1, False, 0.0, False),
+        (1, False, 0.5, True),
+        (1, False, 0.51, False),
+        (3, False, 0.79, True),
+        (3, False, 0.8, False),
+        (49, False, 0.98, True),
+        (49, False, 1.0, False),
     ],
 )
 def test_the_run_is_read_again_where_somebody_else_has_probably_written_it(
-    *, elsewhere: int, newest_known: bool, reads: bool
+    *, elsewhere: int, newest_known: bool, slower: float, reads: bool
 ) -> None:
-    assert reads_first(elsewhere, newest_known=newest_known) is reads
+    assert reads_first(elsewhere, newest_known=newest_known, slower=slower) is reads
+
+
+def test_few_steps_prove_little_of_how_long_a_step_takes() -> None:
+    paces = Paces()
+    shares = []
+    for seconds in range(4):
+        shares.append(paces.slower_than(-1))
+        paces.remember(seconds)
+
+    assert shares == [0, 1 / 2, 2 / 3, 3 / 4]
+    assert paces.slower_than(1) == 2 / 5
+    assert paces.slower_than(3) == 0
+
+
+def test_only_the_last_steps_tell_how_long_a_step_takes() -> None:
+    paces = Paces()
+    for _ in range(64):
+        paces.remember(1_000)
+    for _ in range(64):
+        paces.remember(1)
+
+    assert paces.slower_than(1) == 0
 
 
 def test_only_many_rivals_make_a_first_commit_wait() -> None:
