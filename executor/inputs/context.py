@@ -115,9 +115,8 @@ class ContextReader:
     async def _parsed_json(
         self, kind: str, uri: GcsUri, parse: Callable[[bytes], _T]
     ) -> tuple[_T, SourceDigest]:
-        stored, digest = await self._object(kind, uri, self.limits.max_json_bytes)
         try:
-            value = await computed(lambda: parse(stored.data))
+            value, digest = await self._object(kind, uri, self.limits.max_json_bytes, parse)
         except NotJson as problem:
             self.log.warning(LogEvent.CONTEXT_JSON_INVALID, kind=kind, uri=str(uri))
             raise InvalidStepInputs(f"{kind} {uri}: {problem}") from None
@@ -154,17 +153,17 @@ class ContextReader:
         )
 
     async def _image(self, chart: Chart) -> tuple[Image, SourceDigest]:
-        stored, digest = await self._object(CHART_IMAGE, chart.uri, self.limits.max_image_bytes)
+        limit = self.limits.max_image_bytes
         try:
-            mime_type = await computed(lambda: checked_image_type(stored.data))
+            image, digest = await self._object(CHART_IMAGE, chart.uri, limit, _checked_image)
         except ImageUnusable as problem:
             raise InvalidStepInputs(f"{CHART_IMAGE} {chart.uri}: {problem}") from None
-        self.log.debug(LogEvent.CHART_IMAGE_LOADED, uri=str(chart.uri), bytes=len(stored.data))
-        return Image(data=stored.data, mime_type=mime_type), digest
+        self.log.debug(LogEvent.CHART_IMAGE_LOADED, uri=str(chart.uri), bytes=len(image.data))
+        return image, digest
 
     async def _object(
-        self, kind: str, uri: GcsUri, limit: int
-    ) -> tuple[StoredObject, SourceDigest]:
+        self, kind: str, uri: GcsUri, limit: int, parse: Callable[[bytes], _T]
+    ) -> tuple[_T, SourceDigest]:
         if uri.bucket not in self.buckets:
             raise InvalidStepInputs(f"{kind} {uri}: the bucket is not in CONTEXT_BUCKETS")
         self.log.debug(LogEvent.GCS_READ_STARTED, kind=kind, uri=str(uri))
@@ -188,14 +187,24 @@ class ContextReader:
         self.log.debug(
             LogEvent.GCS_READ_FINISHED, kind=kind, uri=str(uri), bytes=len(stored.data)
         )
-        digest = SourceDigest(
-            role=kind,
-            uri=uri,
-            generation=stored.generation,
-            sha256=await computed(lambda: sha256_hex(stored.data)),
+        return await computed(
+            lambda: (parse(stored.data), _digest(kind, uri, stored)),
             size_bytes=len(stored.data),
         )
-        return stored, digest
+
+
+def _checked_image(data: bytes) -> Image:
+    return Image(data=data, mime_type=checked_image_type(data))
+
+
+def _digest(kind: str, uri: GcsUri, stored: StoredObject) -> SourceDigest:
+    return SourceDigest(
+        role=kind,
+        uri=uri,
+        generation=stored.generation,
+        sha256=sha256_hex(stored.data),
+        size_bytes=len(stored.data),
+    )
 
 
 async def all_or_first_error(reads: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:

@@ -130,7 +130,9 @@ class InputReader:
         if prompt is None:
             raise PromptNotFound(f"there is no prompt {prompt_id}")
         document = found[schema_ref] if schema_ref else None
-        schema = await computed(lambda: _schema(profile, document))
+        schema, parsed = await computed(
+            lambda: (_schema(profile, document), parse_prompt(prompt_id, prompt.data))
+        )
         self._check_drift(schema, invocation)
         if schema.warnings:
             invocation.log.warning(
@@ -139,7 +141,7 @@ class InputReader:
                 schemaId=schema.schema_id,
                 warnings=schema.warnings[:_MAX_LOGGED_WARNINGS],
             )
-        return await computed(lambda: parse_prompt(prompt_id, prompt.data)), schema
+        return parsed, schema
 
     def _check_drift(self, schema: OutputSchema, invocation: Invocation) -> None:
         if schema.drifted_from is None:

@@ -50,9 +50,6 @@ _RunQueryRequest = RunQueryRequest.pb()
 _RunAggregationQueryRequest = RunAggregationQueryRequest.pb()
 _Filter = StructuredQuery.FieldFilter.Operator
 _COUNT = "count"
-#: It takes over a second to decode a mebibyte of the smallest values, and a few milliseconds
-#: to decode so much.
-_LARGE_BYTES = 32_768
 #: Nobody waits for the exact number of more.
 MOST_COUNTED = 100_000
 #: The service answered, and nothing was written.
@@ -289,10 +286,8 @@ async def _found(response: BatchGetDocumentsResponse) -> Snapshot | None:
 
 
 async def _decoded(document: Any, decode: Callable[[Any], _T]) -> _T:
-    """What is made of the document; of a large one beside the event loop."""
-    if document.ByteSize() < _LARGE_BYTES:
-        return decode(document)
-    return await computed(lambda: decode(document))
+    """What is made of the document, a mebibyte of which may take over a second."""
+    return await computed(lambda: decode(document), size_bytes=document.ByteSize())
 
 
 async def _messages(responses: Any) -> AsyncIterator[Any]:
