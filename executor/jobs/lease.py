@@ -1,7 +1,7 @@
 """The lease on a job: all writes to the job's record go through here, one at a time."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,6 +67,8 @@ class HeldJob:
         self._turn = asyncio.Lock()
         self._reserved = False
         self._notes: list[_Change] = []
+        #: The record with these notes as it was last asked for, and what it was made of.
+        self._noted: tuple[tuple[JobRecord, int, bool], JobRecord] | None = None
         #: Writes that may have been applied, or still be: no answer came, or it was cancelled.
         self._unanswered: list[_Wanted] = []
         #: An answer was paid for and is being stored.
@@ -97,10 +99,13 @@ class HeldJob:
     @property
     def with_notes(self) -> JobRecord:
         """The record with what was noted, and without a call that was booked and not begun."""
-        record = self.record
-        for note in self._notes:
-            record = note(record)
-        return record.unbook_llm_call() if self._reserved else record
+        # Asked for a dozen times a job, and hardly ever after a change.
+        state = (self.record, len(self._notes), self._reserved)
+        if self._noted is None or self._noted[0] != state:
+            record = self._with(self._notes)
+            noted = record.unbook_llm_call() if self._reserved else record
+            self._noted = (state, noted)
+        return self._noted[1]
 
     async def book_llm_call(self, purpose: CallPurpose) -> None:
         """Count one more model call, before it begins.
@@ -208,13 +213,17 @@ class HeldJob:
 
     def _wanted(self, change: _Change) -> "_Wanted":
         """The record with all that was noted so far, and with the change."""
-        record = self.record
-        for note in [*self._notes, change]:
-            record = note(record)
+        record = self._with([*self._notes, change])
         held_until = self._clock.monotonic() + self._lease_for.total_seconds()
         return _Wanted(
             record=record, change=change, notes=len(self._notes), held_until=held_until
         )
+
+    def _with(self, changes: Sequence[_Change]) -> JobRecord:
+        record = self.record
+        for change in changes:
+            record = change(record)
+        return record
 
     async def _commit(self, wanted: "_Wanted") -> Done[None] | None:
         self._unanswered.append(wanted)

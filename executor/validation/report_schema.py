@@ -63,8 +63,9 @@ def output_schema(profile: LlmProfile, document: SchemaDocument | None) -> Outpu
     else:
         raise LlmProfileInvalid(f"schema {profile.schema_id}: there is no such schema document")
     try:
-        sha256, warnings = check_schema(json_schema)
-        ordered, unordered = _ordered(canonical_json(json_schema))
+        canonical = _canonical(json_schema)
+        sha256, warnings = _checked(canonical)
+        ordered, unordered = _ordered(canonical)
     except SchemaInvalid as problem:
         raise LlmProfileInvalid(f"{name}: {problem}") from None
     drift = next((claim for claim in claims if claim != sha256), None)
@@ -88,13 +89,17 @@ def check_schema(schema: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     Raises:
         SchemaInvalid: it is not, or a hostile one could keep the executor busy.
     """
+    return _checked(_canonical(schema))
+
+
+def _canonical(schema: Mapping[str, Any]) -> bytes:
     try:
         canonical = canonical_json(schema)
     except ValueError:
         raise SchemaInvalid("has no canonical JSON") from None
     if len(canonical) > MAX_SCHEMA_BYTES:
         raise SchemaInvalid(f"{len(canonical)} bytes, at most {MAX_SCHEMA_BYTES} are allowed")
-    return _checked(canonical)
+    return canonical
 
 
 @lru_cache(maxsize=_CHECKED_SCHEMAS)
