@@ -203,11 +203,14 @@ class EventLogger:
     threshold: Severity = Severity.INFO
     stream: TextIO | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
+    #: The first path of the bound fields that may not be logged.
+    bound_offends: str | None = None
 
     def bind(self, **fields: Any) -> "EventLogger":
         """A logger whose entries also carry these fields; None is unknown and left out."""
         known = {name: value for name, value in fields.items() if value is not None}
-        return replace(self, bound={**self.bound, **known})
+        offends = self.bound_offends or offending_path(known)
+        return replace(self, bound={**self.bound, **known}, bound_offends=offends)
 
     def debug(self, event: LogEvent, message: str = "", /, **fields: Any) -> None:
         """Log what only a developer looks for."""
@@ -230,10 +233,9 @@ class EventLogger:
     ) -> None:
         if _RANK[severity] < _RANK[self.threshold]:
             return
-        entry = {**self.bound, **fields}
-        found = offending_path({**entry, "message": message})
+        found = self.bound_offends or offending_path({**fields, "message": message})
         if found is None:
-            self._write(severity, event, message, entry)
+            self._write(severity, event, message, {**self.bound, **fields})
         else:
             rejected = {"rejectedEvent": str(event), "path": found}
             self._write(Severity.ERROR, LogEvent.LOG_ENTRY_REJECTED, "", rejected)
