@@ -32,6 +32,7 @@ from shared.adapters.firestore import FirestoreDocuments
 from shared.domain.documents import Create, DocumentRef
 from shared.ports import DocumentStore
 from tests.benchmarks.baselines import single_function_command
+from tests.benchmarks.cold_start import as_deployed
 from tests.benchmarks.machine import processes
 from tests.benchmarks.site import Jobs, services
 
@@ -77,7 +78,7 @@ async def _measured(
     client: Any = firestore_client(found.firestore_host, project)
     jobs = Jobs(documents=FirestoreDocuments(client), storage_url=found.storage_url)
     await jobs.prepare()
-    environ = process_environ(os.environ, project, found)
+    environ = process_environ(as_deployed(os.environ), project, found)
     event, push = _events(jobs.documents, project), _pushes(jobs)
     single = single_function_command(root, free_port(), environ)
     targets = {
