@@ -15,9 +15,10 @@ AT_ONCE_BYTES = 32_768
 
 
 async def computed(work: Callable[[], _T], *, size_bytes: int | None = None) -> _T:
-    """What the work gives or raises, done in a thread of its own, in the order asked for.
+    """What the work gives or raises, done at once if it is small, else in a thread of its own.
 
-    Work that nobody waits for any more is left out if it has not begun, and finished if it has.
+    The thread does one thing after the other. What nobody waits for any more it leaves out if
+    it has not begun, and finishes if it has.
 
     Args:
         work: what to do.

@@ -203,14 +203,11 @@ class EventLogger:
     threshold: Severity = Severity.INFO
     stream: TextIO | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
-    #: The first path of the bound fields that may not be logged.
-    bound_offends: str | None = None
 
     def bind(self, **fields: Any) -> "EventLogger":
         """A logger whose entries also carry these fields; None is unknown and left out."""
         known = {name: value for name, value in fields.items() if value is not None}
-        offends = self.bound_offends or offending_path(known)
-        return replace(self, bound={**self.bound, **known}, bound_offends=offends)
+        return replace(self, bound={**self.bound, **known})
 
     def debug(self, event: LogEvent, message: str = "", /, **fields: Any) -> None:
         """Log what only a developer looks for."""
@@ -233,9 +230,10 @@ class EventLogger:
     ) -> None:
         if _RANK[severity] < _RANK[self.threshold]:
             return
-        found = self.bound_offends or offending_path({**fields, "message": message})
+        entry = {**self.bound, **fields}
+        found = offending_path({**entry, "message": message})
         if found is None:
-            self._write(severity, event, message, {**self.bound, **fields})
+            self._write(severity, event, message, entry)
         else:
             rejected = {"rejectedEvent": str(event), "path": found}
             self._write(Severity.ERROR, LogEvent.LOG_ENTRY_REJECTED, "", rejected)

@@ -14,7 +14,7 @@ from executor.jobs.invocation import Invocation
 from executor.jobs.lease import LeaseLost
 from executor.jobs.outcome import Outcome, Succeeded, finalize_forms
 from executor.jobs.records import RecordReader
-from executor.jobs.rivals import Paces, first_spread, reads_first, rivals, spread
+from executor.jobs.rivals import StepTimes, first_spread, reads_first, rivals, spread
 from executor.jobs.run_locks import RunLock, RunLocks
 from executor.ports import CALL_TIMEOUT_SECONDS
 from shared.domain.documents import Snapshot, Version, Write
@@ -42,7 +42,7 @@ class Finalizer:
     run_locks: RunLocks
     keep_for: timedelta
     prices: PriceTable
-    paces: Paces = field(default_factory=Paces)
+    step_times: StepTimes = field(default_factory=StepTimes)
 
     async def finish(
         self, outcome: Outcome, invocation: Invocation, *, leased: bool = True
@@ -102,9 +102,9 @@ class _Ending:
         elsewhere = self._elsewhere(run, lock)
         # The lock's last holder may have seen that the step was cancelled since.
         gone = nothing_to_work_on(run.data, self.invocation.step_id) is not None
-        paces, took = self.finalizer.paces, self.begun - self.invocation.started
-        slower = paces.slower_than(took)
-        paces.remember(took)
+        times, took = self.finalizer.step_times, self.begun - self.invocation.started
+        slower = times.slower_than(took)
+        times.remember(took)
         newest_known = run is not given
         if not gone and not reads_first(elsewhere, newest_known=newest_known, slower=slower):
             return run

@@ -25,8 +25,8 @@ _REMEMBERED = 64
 _EVEN_CHANCE = 0.5
 
 
-class Paces:
-    """How long the last steps of this process took, from the reading of their runs."""
+class StepTimes:
+    """How long after their runs were read the last steps of this process came to their end."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
@@ -60,14 +60,17 @@ def reads_first(elsewhere: int, *, newest_known: bool, slower: float) -> bool:
     """Whether to read the run again before its step is ended.
 
     An end on an old version costs two calls more than one on the newest, and to read first
-    costs one: the read pays unless most likely no rival has written the run since.
+    costs one: the read pays unless most likely no rival has written the run since. Of many
+    rivals, several may believe to be the first, where all end early.
 
     Args:
         elsewhere: rivals that do not wait in this process for their turn to end.
         newest_known: whether a step of this process has just written the run.
-        slower: see `Paces.slower_than`.
+        slower: see `StepTimes.slower_than`.
     """
-    return elsewhere > 0 and not newest_known and slower**elsewhere <= _EVEN_CHANCE
+    if elsewhere <= 0 or newest_known:
+        return False
+    return elsewhere > FEW or slower**elsewhere <= _EVEN_CHANCE
 
 
 def first_spread(elsewhere: int) -> float:

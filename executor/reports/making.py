@@ -199,7 +199,7 @@ class ReportMaker:
             objects=read.context.digests,
             media_resolution=self.settings.gemini.resolution_of(inputs.profile),
         )
-        # Hashed once: notes are applied again whenever the record is looked at.
+        # Hashed once: notes are applied again after each change of the record.
         digest = receipt.digest
         invocation.held.note(lambda job: job.note_inputs(digest))
         return receipt

@@ -21,6 +21,7 @@ from executor.jobs.invocation import Invocation
 from executor.jobs.outcome import StoredReport
 from executor.ports import ObjectExists, ObjectInfo, ObjectStore
 from executor.reports.receipt import Receipt
+from shared.computing import computed
 from shared.domain.errors import ArtifactConflict, GcsWriteFailed, GcsWriteRefused
 from shared.guarded import Backoff
 from shared.log import LogEvent
@@ -85,8 +86,7 @@ class ReportStore:
             GcsWriteRefused: Cloud Storage refused to the end.
             TimeBudgetExceeded: see `with_digest`.
         """
-        data = _written(document)
-        sha256 = sha256_hex(data)
+        data, sha256 = await computed(lambda: _written(document))
         metadata = {
             **receipt.object_metadata(),
             CLAIM_KEY: invocation.held.record.claim_id,
@@ -177,13 +177,14 @@ class _Upload:
     metadata: Mapping[str, str]
 
 
-def _written(document: Mapping[str, Any]) -> bytes:
-    """The report's bytes, for a reader's eyes; a tenth of a second for the largest."""
+def _written(document: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The report's bytes, for a reader's eyes, and their hash."""
     try:
-        return to_json(document, indent=2)
+        data = to_json(document, indent=2)
     except ValueError:
-        # Half of a surrogate pair, which the provider's own names may hold.
-        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        # Half of a surrogate pair: what was paid for is not lost for it.
+        data = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+    return data, sha256_hex(data)
 
 
 def _write_failure(uri: GcsUri, problem: PortFailure) -> GcsWriteFailed | GcsWriteRefused:

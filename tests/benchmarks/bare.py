@@ -48,7 +48,8 @@ class Bare:
             blob.download_as_bytes() for blob in blobs if blob.name.endswith(f"/{step_id}.json")
         )
         self._schema = schema.data["jsonSchema"]
-        # What the executor's commits write: all of the record, and the step's end.
+        # What the executor's commits write: all of the record, and the step's end. A number
+        # more makes each of them a change.
         [job] = await self._documents.read([self._job], timeout_seconds=_SECONDS)
         self._record: dict[tuple[str, ...], Any] = {
             (name,): value for name, value in job.data.items()
@@ -63,7 +64,7 @@ class Bare:
         refs = [self._run, self._job, *self._registry]
         run, job, *_ = await self._documents.read(refs, timeout_seconds=_SECONDS)
         lease = self._documents.commit(
-            [Update(ref=self._job, changes=self._record, guard=job.version)],
+            [Update(ref=self._job, changes=self._record | {("n",): number}, guard=job.version)],
             timeout_seconds=_SECONDS,
         )
         # As on a first attempt of the executor's: read while the lease is written.
@@ -85,8 +86,10 @@ class Bare:
         await self._in_thread(self._upload, f"bare/{number}.json")
         await self._documents.commit(
             [
-                Update(ref=self._run, changes=self._ending, guard=run.version),
-                Update(ref=self._job, changes=self._record, guard=version),
+                Update(
+                    ref=self._run, changes=self._ending | {("n",): number}, guard=run.version
+                ),
+                Update(ref=self._job, changes=self._record | {("n",): ~number}, guard=version),
             ],
             timeout_seconds=_SECONDS,
         )

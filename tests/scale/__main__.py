@@ -11,8 +11,8 @@ from multiprocessing import get_context
 from tests.scale.measures import Swept, ends_of_one_run, sweep_due, sweep_runs
 from tests.scale.rows import Found, Row, counted, ends_row, sweep_rows
 
-#: Steps a second, and for how many virtual seconds: as many steps as take a minute or two.
-_USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 20}
+#: Steps a second, and for how many virtual seconds: the last take some minutes of processor time.
+_USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 60}
 _RUNS, _DUE, _MOST_SWEEPS, _ENDS = 20_000, 100_000, 10, 50
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,7 +14,7 @@ from executor.contract.artifacts import GcsUri
 from executor.jobs.finalizing import TRIES, Finalizer
 from executor.jobs.lease import HeldJob, LeaseLost
 from executor.jobs.outcome import Failed, Outcome, StoredReport, Succeeded
-from executor.jobs.rivals import Paces
+from executor.jobs.rivals import StepTimes
 from executor.jobs.run_locks import RunLocks
 from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
 from shared.domain.documents import Snapshot, Update
@@ -61,7 +61,8 @@ class Scene:
         leased: bool = True,
         seconds: float = 60,
         locks: RunLocks | None = None,
-        paces: Paces | None = None,
+        times: StepTimes | None = None,
+        started: float | None = None,
     ) -> None:
         finalizer = Finalizer(
             documents=self.documents,
@@ -71,10 +72,12 @@ class Scene:
             run_locks=locks or RunLocks(),
             keep_for=DAYS,
             prices={},
-            paces=paces or Paces(),
+            step_times=times or StepTimes(),
         )
         log = logger(self.log)
         ending = invocation(self.job, run=self.run, seconds=seconds, log=log)
+        if started is not None:
+            ending = replace(ending, started=started)
         await finalizer.finish(outcome, ending, leased=leased)
 
     async def step(self) -> dict[str, Any]:
@@ -183,12 +186,12 @@ def test_who_most_likely_ends_first_reads_only_if_that_was_wrong(
 ) -> None:
     async def play() -> None:
         on = await scene(run_with("a", "b", "c"))
-        paces = Paces()
+        times = StepTimes()
         for _ in range(100):
-            paces.remember(10.0)
+            times.remember(10.0)
         if written:
             await on.write_run("timeframe", "1w")
-        await on.finish(SUCCESS, paces=paces)
+        await on.finish(SUCCESS, times=times)
 
         assert (await on.step())["status"] == "SUCCEEDED"
         assert (on.documents.reads, on.documents.commits) == (reads, commits)
@@ -196,15 +199,26 @@ def test_who_most_likely_ends_first_reads_only_if_that_was_wrong(
     virtually(play())
 
 
+def test_a_step_took_as_long_as_its_invocation_until_its_end() -> None:
+    async def play() -> None:
+        times, on = StepTimes(), await scene()
+        await asyncio.sleep(7)
+        await on.finish(SUCCESS, times=times, started=2.0)
+
+        assert (times.slower_than(4.9), times.slower_than(5.1)) == (1 / 2, 0)
+
+    virtually(play())
+
+
 def test_steps_of_a_process_tell_the_next_one_how_long_they_took() -> None:
     async def play() -> None:
-        paces = Paces()
+        times = StepTimes()
         for _ in range(20):
             on = await scene()
-            await on.finish(SUCCESS, paces=paces)
+            await on.finish(SUCCESS, times=times)
 
-        assert paces.slower_than(-0.1) == 20 / 21
-        assert paces.slower_than(0.1) == 0
+        assert times.slower_than(-0.1) == 20 / 21
+        assert times.slower_than(0.1) == 0
 
     virtually(play())
 

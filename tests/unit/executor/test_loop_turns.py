@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,7 +25,7 @@ from executor.validation.answer import MAX_BRACKETS, MAX_TEXT_CHARS
 from shared.adapters.clock import SystemClock
 from shared.adapters.firestore import FirestoreDocuments
 from shared.adapters.firestore_values import value_message
-from shared.computing import computed
+from shared.computing import AT_ONCE_BYTES, computed
 from shared.domain.document_size import MAX_DOCUMENT_BYTES, room_left
 from shared.domain.documents import DocumentRef
 from shared.domain.errors import InvalidStructuredOutput
@@ -191,8 +192,19 @@ def answer(text: str) -> ModelAnswer:
     )
 
 
-async def test_the_largest_report_is_written_without_holding_up_anything() -> None:
-    document = {"output": {"details": [[0]] * 400_000}}
+def nested(value: object, depth: int) -> object:
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "details", [[[0]] * 400_000, nested([1] * 600_000, 59)], ids=["flat", "deep"]
+)
+async def test_the_largest_report_is_written_without_holding_up_anything(
+    details: object,
+) -> None:
+    document = {"output": {"details": details}}
     work = invocation(await held(Documents(), clock=SystemClock()))
     store = ReportStore(objects=Largest(document=b"", image=b""))
 
@@ -237,6 +249,18 @@ async def test_a_run_of_a_mebibyte_is_decoded_and_measured_without_holding_up_an
         assert 0 < room_left(found) < MAX_DOCUMENT_BYTES // 10
 
     assert await held_up(read_and_measured) < MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "at_once"),
+    [(None, False), (0, True), (AT_ONCE_BYTES - 1, True), (AT_ONCE_BYTES, False)],
+)
+async def test_only_work_that_is_known_to_be_small_is_done_at_once(
+    *, size_bytes: int | None, at_once: bool
+) -> None:
+    thread = await computed(threading.current_thread, size_bytes=size_bytes)
+
+    assert (thread is threading.current_thread()) is at_once
 
 
 async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:

@@ -47,6 +47,7 @@ class Objects:
     """Implements the ObjectStore port for one place; `fault` befalls the next call."""
 
     stored: dict[GcsUri, ObjectInfo] = field(default_factory=dict)
+    written: bytes = b""
     fault: str = ""
     timeouts: list[float] = field(default_factory=list)
 
@@ -75,6 +76,7 @@ class Objects:
             raise ObjectsUnavailable("as told")
         if uri in self.stored:
             raise ObjectExists
+        self.written = data
         self.stored[uri] = ObjectInfo(size_bytes=len(data), generation=1, metadata=metadata)
         if fault == "lost, and tried again by the library":
             raise ObjectExists
@@ -88,11 +90,16 @@ class Objects:
 
 
 async def create(
-    objects: Objects, receipt: Receipt = RECEIPT, *, claim: str = "c1", seconds: float = 540
+    objects: Objects,
+    receipt: Receipt = RECEIPT,
+    *,
+    claim: str = "c1",
+    seconds: float = 540,
+    document: Mapping[str, Any] = DOCUMENT,
 ) -> Any:
     job = await held(Documents(), replace(queued(), claim_id=ClaimId(claim)))
     work = invocation(job, seconds=seconds)
-    return await ReportStore(objects=objects).create(URI, DOCUMENT, receipt, work)
+    return await ReportStore(objects=objects).create(URI, document, receipt, work)
 
 
 async def of_this_claim(objects: Objects, claim: str) -> Any:
@@ -106,6 +113,18 @@ def test_a_stored_report_is_recognized_by_the_claim_that_stored_it() -> None:
 
     assert virtually(of_this_claim(objects, "c1")) == stored
     assert virtually(of_this_claim(objects, "c2")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("Ä\u2028\x00", "Ä\u2028\\u0000"), ("\ud800Ä", "?Ä")]
+)
+def test_a_report_is_indented_utf_8_whatever_it_says(text: str, written: str) -> None:
+    objects = Objects()
+    virtually(create(objects, document={"output": {"a": text, "b": [1, 2.5]}}))
+
+    lines = ["{", '  "output": {', f'    "a": "{written}",', '    "b": [', "      1,"]
+    lines += ["      2.5", "    ]", "  }", "}"]
+    assert objects.written.decode() == "\n".join(lines)
 
 
 def test_an_upload_whose_answer_was_lost_is_a_success() -> None:

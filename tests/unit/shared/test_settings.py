@@ -1,5 +1,6 @@
 """Settings: every bad variable in one message, and never a value."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import pytest
@@ -35,6 +36,16 @@ def test_the_defaults_are_the_contracts() -> None:
     assert settings.artifacts_prefix == ""
     assert settings.context_buckets == {"bucket"}
     assert settings.gemini.backend is Backend.AI_STUDIO
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [({}, 30), ({"LEASE_SECONDS": "10"}, 5), ({"LEASE_RENEW_SECONDS": "7"}, 7)],
+)
+def test_a_lease_is_renewed_at_its_half_unless_told_otherwise(
+    environ: Mapping[str, str], seconds: float
+) -> None:
+    assert read_executor({**EXECUTOR, **environ}).limits.renew_every.total_seconds() == seconds
 
 
 def test_a_topic_is_given_by_its_short_name_or_its_full_one() -> None:
