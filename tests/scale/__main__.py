@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from tests.scale.measures import Swept, ends_of_one_run, sweep_due, sweep_runs
 from tests.scale.rows import Found, Row, counted, ends_row, sweep_rows
 
-#: Steps a second, and for how many virtual seconds: the last take some minutes of processor time.
+#: Steps a second, and for how many virtual seconds: minutes of processor time for the last.
 _USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 60}
 _RUNS, _DUE, _MOST_SWEEPS, _ENDS = 20_000, 100_000, 10, 50
 
