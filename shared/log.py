@@ -124,12 +124,12 @@ def offending_path(fields: Mapping[str, Any]) -> str | None:
 
 def _offending(value: object, path: tuple[str, ...]) -> str | None:
     if len(path) <= MAX_DEPTH:
+        if _plain_value(value):
+            return None
         if isinstance(value, Mapping):
             return _offending_in_mapping(value, path)
         if isinstance(value, list | tuple):
             return _offending_in_items(value, path)
-        if _plain_value(value):
-            return None
     return _joined(path)
 
 

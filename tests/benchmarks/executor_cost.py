@@ -8,8 +8,9 @@ import sys
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ class ExecutorCost:
 
     ours: Sequence[float]
     floor: Sequence[float]
+    #: Of them, the processor's time of the whole process.
+    ours_cpu: Sequence[float]
+    floor_cpu: Sequence[float]
     #: Part of deliveries that are copies -> model calls a step.
     calls_by_duplicates: Mapping[float, float]
     #: Of one step after the other: KiB at its peak above what it began with.
@@ -36,6 +40,22 @@ class ExecutorCost:
     profile: Mapping[str, float]
 
 
+@dataclass(slots=True)
+class _Timed:
+    """Samples, in milliseconds."""
+
+    elapsed: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def sample(self) -> Iterator[None]:
+        """Take one of what the block does."""
+        begun, begun_cpu = time.perf_counter(), time.process_time()
+        yield
+        self.elapsed.append((time.perf_counter() - begun) * 1000)
+        self.cpu.append((time.process_time() - begun_cpu) * 1000)
+
+
 def measure_executor(pairs: int) -> ExecutorCost:
     """Run the executor in this process against services in another."""
     with services(0.0) as addresses, quiet():
@@ -44,19 +64,19 @@ def measure_executor(pairs: int) -> ExecutorCost:
 
 async def _measured(addresses: Mapping[str, str], pairs: int) -> ExecutorCost:
     jobs, handle, bare = await warm_executor(addresses)
-    ours, floor = [], []
+    ours, floor = _Timed(), _Timed()
     for number, body in enumerate(await jobs.claimed(range(1_000, 1_000 + pairs))):
-        begun = time.perf_counter()
-        await in_flight([body], handle, 1)
-        between = time.perf_counter()
-        await bare.once(number)
-        ours.append((between - begun) * 1000)
-        floor.append((time.perf_counter() - between) * 1000)
+        with ours.sample():
+            await in_flight([body], handle, 1)
+        with floor.sample():
+            await bare.once(number)
     copies = await _duplicates(jobs, handle, addresses["GEMINI_BASE_URL"])
     peaks, left = await _allocations(jobs, handle, pairs)
     return ExecutorCost(
-        ours=ours,
-        floor=floor,
+        ours=ours.elapsed,
+        floor=floor.elapsed,
+        ours_cpu=ours.cpu,
+        floor_cpu=floor.cpu,
         calls_by_duplicates=copies,
         peak_kibibytes=peaks,
         blocks_left=left,

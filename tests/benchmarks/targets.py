@@ -149,6 +149,14 @@ def _executor(measured: Measured) -> Iterator[Target]:
         " times",
         because=f"By the profile a step's CPU goes first to {spent}.",
     )
+    yield _at_most(
+        "the same, of its processor time",
+        ratio(cost.ours_cpu, cost.floor_cpu),
+        1.1,
+        " times",
+        because="What a job takes beyond the bare calls is spread thin:"
+        " [the history](benchmarks-history.md#less-of-the-processor-for-a-job) says where.",
+    )
     copies = cost.calls_by_duplicates[0.9]
     yield Target(
         what="model calls a step at 90 % duplicates",
