@@ -60,8 +60,8 @@ def reads_first(elsewhere: int, *, newest_known: bool, slower: float) -> bool:
     """Whether to read the run again before its step is ended.
 
     An end on an old version costs two calls more than one on the newest, and to read first
-    costs one: the read pays unless most likely no rival has written the run since. Of many
-    rivals, several may believe to be the first, where all end early.
+    costs one: the read pays unless most likely no rival has written the run since. Where many
+    all end early, several would take themselves for the first.
 
     Args:
         elsewhere: rivals that do not wait in this process for their turn to end.

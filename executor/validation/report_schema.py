@@ -93,6 +93,7 @@ def check_schema(schema: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _canonical(schema: Mapping[str, Any]) -> bytes:
+    """Its canonical JSON; raises SchemaInvalid where there is none, or too much."""
     try:
         canonical = canonical_json(schema)
     except ValueError:
