@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from infra.local.cloud.cloud_events import document_event
 from infra.local.embedded.queue import QueuedMessage, push_body
-from shared.domain.document_size import document_size
+from shared.domain.document_size import document_overhead
 from shared.domain.messages import OutgoingMessage
 from shared.domain.times import rfc3339
 from tests.simulation.nemesis import Fault, Kind
@@ -159,8 +159,9 @@ class EventTrigger:
                 self._send(change)
 
     def _send(self, change: Change) -> None:
-        values = [found.fields for found in (change.old, change.new) if found is not None]
-        if sum(document_size(change.ref, each) for each in values) > MAX_EVENT_BYTES:
+        present = [found for found in (change.old, change.new) if found is not None]
+        overhead = document_overhead(change.ref)
+        if sum(overhead + found.fields_bytes for found in present) > MAX_EVENT_BYTES:
             return
         self._count += 1
         event_id = f"event-{self._count}"

@@ -8,10 +8,13 @@ and attribute names are those of Eventarc's Firestore events.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from google.events.cloud import firestore
+
+from shared.domain.document_size import fields_size
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 CONTENT_TYPE = "application/protobuf"
@@ -26,15 +29,36 @@ _NANOSECONDS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Data: Any = firestore.DocumentEventData.pb()
+_Document: Any = firestore.Document.pb()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """A document at one version; the times are nanoseconds since 1970."""
 
     fields: Mapping[str, Any]
     create_time: int
     update_time: int
+
+    @cached_property
+    def fields_bytes(self) -> int:
+        """What its fields take, as Firestore counts it."""
+        return fields_size(self.fields)
+
+    @cached_property
+    def message(self) -> Any:
+        """Its protobuf without its name, made once: two events carry the same version.
+
+        Raises:
+            TypeError: A value has a type that events do not carry, or is a naive datetime.
+            ValueError: An int is beyond 64 bits.
+        """
+        message = _Document()
+        for key, value in self.fields.items():
+            _put(message.fields[key], value, key)
+        _put_time(message.create_time, self.create_time)
+        _put_time(message.update_time, self.update_time)
+        return message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +101,8 @@ def document_event(
     data.update_mask.SetInParent()
     for target, document in ((data.old_value, old), (data.value, new)):
         if document is not None:
-            _fill_document(target, name, document)
+            target.CopyFrom(document.message)
+            target.name = name
     headers = cloud_event_headers(
         project=project,
         database=database,
@@ -118,14 +143,6 @@ def header_value(text: str) -> str:
     'documents/flow_runs/a%20b%25%C3%A9'
     """
     return quote(text, safe=_PLAIN_IN_HEADERS)
-
-
-def _fill_document(target: Any, name: str, document: Document) -> None:
-    target.name = name
-    for key, value in document.fields.items():
-        _put(target.fields[key], value, key)
-    _put_time(target.create_time, document.create_time)
-    _put_time(target.update_time, document.update_time)
 
 
 def _put(target: Any, value: Any, path: str) -> None:

@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import Any, TypeAlias
 
 from infra.local.cloud.cloud_events import Document
-from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_size
+from shared.domain.document_size import MAX_DOCUMENT_BYTES, document_overhead
 from shared.domain.documents import (
     DELETE,
     Create,
@@ -25,6 +25,8 @@ from shared.ports import Conflict, DocumentStore, StoreRefused
 
 #: Firestore's times have microseconds.
 _TICK = 1_000
+#: What a stored value holds others in.
+_NESTED = (dict, list)
 
 #: Called once for each changed document, after the commit: where, before, after.
 Listener: TypeAlias = Callable[[DocumentRef, Document | None, Document | None], None]
@@ -66,7 +68,7 @@ class EmbeddedDocuments:
         for write in writes:
             present = staged.get(write.ref, self._documents.get(write.ref))
             staged[write.ref] = _written(write, present, moment)
-            if document_size(write.ref, staged[write.ref].fields) > MAX_DOCUMENT_BYTES:
+            if _size(write.ref, staged[write.ref]) > MAX_DOCUMENT_BYTES:
                 raise StoreRefused("INVALID_ARGUMENT: too large", unfit=True)
         self._last = moment
         self._apply(staged)
@@ -150,8 +152,12 @@ class EmbeddedDocuments:
         found = self._documents.get(ref)
         if found is None:
             return None
-        version = Version(found.update_time)
-        return Snapshot(ref=ref, version=version, data=_again(found.fields))
+        return Snapshot(
+            ref=ref,
+            version=Version(found.update_time),
+            data=_again(found.fields),
+            size_bytes=_size(ref, found),
+        )
 
     def _apply(self, staged: Mapping[DocumentRef, Document]) -> None:
         changes = [(ref, self._documents.get(ref), new) for ref, new in staged.items()]
@@ -208,9 +214,9 @@ def _written(write: Write, present: Document | None, moment: int) -> Document:
 
 
 def _updated(write: Update, present: Document, moment: int) -> Document:
-    fields = _again(present.fields)
+    fields: Mapping[str, Any] = present.fields
     for path, value in write.changes.items():
-        _set(fields, path, value)
+        fields = _with(fields, path, value)
     # Firestore does not move the update time of a document that stays as it was.
     unchanged = fields == present.fields
     return Document(
@@ -220,20 +226,26 @@ def _updated(write: Update, present: Document, moment: int) -> Document:
     )
 
 
-def _set(fields: dict[str, Any], path: FieldPath, value: Any) -> None:
-    *parents, last = path
-    place = fields
-    for name in parents:
-        inner = place.get(name)
+def _with(fields: Mapping[str, Any], path: FieldPath, value: Any) -> Mapping[str, Any]:
+    """The fields with this value at this path; they share what lies beside the path."""
+    name, *rest = path
+    changed = dict(fields)
+    if rest:
+        inner = fields.get(name)
         if not isinstance(inner, dict):
             if value is DELETE:
-                return
-            inner = place[name] = {}
-        place = inner
-    if value is DELETE:
-        place.pop(last, None)
+                return fields
+            inner = {}
+        changed[name] = _with(inner, tuple(rest), value)
+    elif value is DELETE:
+        changed.pop(name, None)
     else:
-        place[last] = _copy(value)
+        changed[name] = _copy(value)
+    return changed
+
+
+def _size(ref: DocumentRef, document: Document) -> int:
+    return document_overhead(ref) + document.fields_bytes
 
 
 def _due(job: Mapping[str, Any], now: datetime) -> bool:
@@ -265,9 +277,13 @@ def _copy(value: Any) -> Any:
 
 def _again(stored: Any) -> Any:
     """A deep copy of what is stored, which `_copy` has brought into its form."""
+    # Most values are plain, and a call for each of them is what copying costs.
     match stored:
         case dict():
-            return {key: _again(value) for key, value in stored.items()}
+            return {
+                key: _again(value) if isinstance(value, _NESTED) else value
+                for key, value in stored.items()
+            }
         case list():
             return [_again(item) for item in stored]
         case _:
