@@ -69,8 +69,8 @@ schedules: $(READY) ## Enumerate the orders of operations, with every crash: SEC
 model: $(READY) spin ## Search the model of the protocol, and replay simulated runs on it; JSON=1
 	@JSON=$(JSON) $(BIN)/python -m tests.protocol
 
-scale: $(READY) ## Count what a thousand steps a second would ask of the cloud: SECONDS=600 virtual ones; JSON=1
-	@JSON=$(JSON) $(BIN)/python -m tests.scale $(if $(SECONDS),--seconds $(SECONDS))
+scale: $(READY) ## Count what a thousand steps a second would ask of the cloud: RATE=1000 alone, SECONDS=600 virtual ones; JSON=1
+	@JSON=$(JSON) $(BIN)/python -m tests.scale $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(READY) browser promtool spin ## Run all tests, and name the ten slowest
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations 10 || { \

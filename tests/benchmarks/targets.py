@@ -155,7 +155,7 @@ def _executor(measured: Measured) -> Iterator[Target]:
         1.1,
         " times",
         because="What a job takes beyond the bare calls is spread thin:"
-        " [the history](benchmarks-history.md#less-of-the-processor-for-a-job) says where.",
+        " [the history](benchmarks-history.md#where-a-jobs-processor-time-goes) says where.",
     )
     copies = cost.calls_by_duplicates[0.9]
     yield Target(

@@ -23,10 +23,17 @@ def say(line: object) -> None:
         sys.stdout.flush()
 
 
-def _rows(
-    workers: ProcessPoolExecutor, loads: Mapping[int, int], *, small: bool
-) -> Iterator[Found]:
-    share = 20 if small else 1
+def _found(workers: ProcessPoolExecutor, arguments: argparse.Namespace) -> Iterator[Found]:
+    share = 20 if arguments.small else 1
+    loads = {
+        rate: arguments.seconds or max(10, seconds // share)
+        for rate, seconds in _USUAL.items()
+        if not arguments.small or rate < max(_USUAL)
+    }
+    if arguments.rate:
+        rate = arguments.rate
+        yield counted(rate, loads.get(rate, _USUAL[rate]))
+        return
     loading = [workers.submit(counted, rate, seconds) for rate, seconds in loads.items()]
     due = workers.submit(sweep_due, _DUE // share, most=_MOST_SWEEPS)
     runs = workers.submit(sweep_runs, _RUNS // share)
@@ -46,16 +53,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--seconds", type=int, help="virtual seconds of every load")
     parser.add_argument("--small", action="store_true", help="a twentieth of everything")
+    parser.add_argument(
+        "--rate", type=int, choices=_USUAL, help="this many steps a second, and nothing else"
+    )
     arguments = parser.parse_args()
-    loads = {
-        rate: arguments.seconds or (max(10, seconds // 20) if arguments.small else seconds)
-        for rate, seconds in _USUAL.items()
-        if not arguments.small or rate < max(_USUAL)
-    }
     figures: dict[str, object] = {}
     missed: list[Row] = []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
-        for name, found, rows in _rows(workers, loads, small=arguments.small):
+        for name, found, rows in _found(workers, arguments):
             figures[name] = {"counted": found, "rows": [row.as_json() for row in rows]}
             for row in rows:
                 say(f"{name}: {row}")

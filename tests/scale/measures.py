@@ -1,6 +1,7 @@
 """What is counted: steady loads, many runs, many due jobs, and many ends in one run."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,8 @@ from tests.simulation.simulate import SWEEP_SECONDS
 #: For sites with tens of thousands of runs: see docs/explanation/scale.md.
 LARGE = {"SWEEP_PAGE_SIZE": "100", "SWEEP_MAX_PAGES": "1000"}
 _SETTLING_SECONDS = 120.0
+#: Virtual ones: a minute of a thousand steps a second takes minutes of real time.
+_TOLD_EVERY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,16 @@ def load(steps_a_second: int, seconds: int) -> Load:
             await asyncio.sleep(max(0.0, at - site.loop.time()))
             site.create_run(number)
 
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_TOLD_EVERY_SECONDS)
+            sys.stderr.write(
+                f"{steps_a_second} steps a second: {site.counts.ended} steps ended"
+                f" after {site.loop.time():.0f} of {seconds} virtual seconds\n"
+            )
+
     site.start(create())
+    site.start(tell())
     site.sweep_for_ever()
     steps = runs * STEPS_OF_A_RUN
     ends_at = seconds + _SETTLING_SECONDS
