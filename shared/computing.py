@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 _T = TypeVar("_T")
 #: One for the process, as Python runs one thread at a time: with more of them the event loop
 #: would wait for a turn as many times longer, and nothing would be done sooner.
 _THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="computing")
-#: Less than this is done at once: the worst of it takes some milliseconds, and the usual less
-#: than to hand it over (docs/benchmarks-history.md).
+#: Less than this is done at once in one turn of the loop: the worst of it takes some ten
+#: milliseconds, and the usual less than to hand it over (docs/benchmarks-history.md).
 AT_ONCE_BYTES = 32_768
+#: Loop -> bytes done at once since it last had a turn.
+_DONE_AT_ONCE: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 
 async def computed(work: Callable[[], _T], *, size_bytes: int | None = None) -> _T:
@@ -24,6 +27,19 @@ async def computed(work: Callable[[], _T], *, size_bytes: int | None = None) -> 
         work: what to do.
         size_bytes: what it goes through, where nothing else decides how long it takes.
     """
-    if size_bytes is not None and size_bytes < AT_ONCE_BYTES:
+    loop = asyncio.get_running_loop()
+    if size_bytes is not None and _may_at_once(loop, size_bytes):
         return work()
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+    return await loop.run_in_executor(_THREAD, work)
+
+
+def _may_at_once(loop: asyncio.AbstractEventLoop, size_bytes: int) -> bool:
+    """Whether this may be done at once, which counts: many small things make a long turn."""
+    before = _DONE_AT_ONCE.get(loop, 0)
+    after = before + max(1, size_bytes)
+    if after >= AT_ONCE_BYTES:
+        return False
+    if not before:
+        loop.call_soon(_DONE_AT_ONCE.pop, loop, None)
+    _DONE_AT_ONCE[loop] = after
+    return True

@@ -10,7 +10,7 @@ from typing import Any
 from executor.billing.accounting import accounting
 from executor.billing.prices import PriceTable
 from executor.jobs.intake import Idle, nothing_to_work_on
-from executor.jobs.invocation import Invocation
+from executor.jobs.invocation import Invocation, run_labels
 from executor.jobs.lease import LeaseLost
 from executor.jobs.outcome import Outcome, Succeeded, finalize_forms
 from executor.jobs.records import RecordReader
@@ -103,8 +103,9 @@ class _Ending:
         # The lock's last holder may have seen that the step was cancelled since.
         gone = nothing_to_work_on(run.data, self.invocation.step_id) is not None
         times, took = self.finalizer.step_times, self.begun - self.invocation.started
-        slower = times.slower_than(took)
-        times.remember(took)
+        flow = run_labels(run, self.invocation.step_id).get("flowKey")
+        slower = times.slower_than(took, flow=flow)
+        times.remember(took, flow=flow)
         newest_known = run is not given
         if not gone and not reads_first(elsewhere, newest_known=newest_known, slower=slower):
             return run

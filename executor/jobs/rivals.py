@@ -5,7 +5,7 @@ on. An end on an old version costs a refused commit, a read and another commit; 
 costs a read.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,25 +22,35 @@ FEW = 3
 LONGEST_SPREAD_SECONDS = 10.0
 #: So many of the last steps tell how long a step takes.
 _REMEMBERED = 64
+#: Of so many flows, those that ended a step last.
+_FLOWS = 64
 _EVEN_CHANCE = 0.5
 
 
 class StepTimes:
-    """How long after their runs were read the last steps of this process came to their end."""
+    """How long after their runs were read the last steps of this process came to their end.
+
+    Each flow has its own times: a step is early or late among the steps of its run, whatever
+    other flows take.
+    """
 
     def __init__(self) -> None:
-        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._flows: OrderedDict[str | None, deque[float]] = OrderedDict()
 
-    def slower_than(self, seconds: float) -> float:
-        """The share of the last steps that took longer, and of one that did not.
+    def slower_than(self, seconds: float, *, flow: str | None) -> float:
+        """The share of the flow's last steps that took longer, and of one that did not.
 
         So a few steps prove little.
         """
-        return sum(each > seconds for each in self._seconds) / (len(self._seconds) + 1)
+        known = self._flows.get(flow, ())
+        return sum(each > seconds for each in known) / (len(known) + 1)
 
-    def remember(self, seconds: float) -> None:
-        """Another step took so long."""
-        self._seconds.append(seconds)
+    def remember(self, seconds: float, *, flow: str | None) -> None:
+        """Another step of this flow took so long."""
+        self._flows.setdefault(flow, deque(maxlen=_REMEMBERED)).append(seconds)
+        self._flows.move_to_end(flow)
+        if len(self._flows) > _FLOWS:
+            self._flows.popitem(last=False)
 
 
 def rivals(run: Mapping[str, Any], step_id: StepId) -> int:

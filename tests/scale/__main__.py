@@ -13,6 +13,8 @@ from tests.scale.rows import Found, Row, counted, ends_row, sweep_rows
 
 #: Steps a second, and for how many virtual seconds: minutes of processor time for the last.
 _USUAL: Mapping[int, int] = {10: 600, 100: 60, 1_000: 60}
+#: In less, a process does not learn which of its steps end early.
+_LEARNING_SECONDS = 40
 _RUNS, _DUE, _MOST_SWEEPS, _ENDS = 20_000, 100_000, 10, 50
 
 
@@ -26,7 +28,7 @@ def say(line: object) -> None:
 def _found(workers: ProcessPoolExecutor, arguments: argparse.Namespace) -> Iterator[Found]:
     share = 20 if arguments.small else 1
     loads = {
-        rate: arguments.seconds or max(10, seconds // share)
+        rate: arguments.seconds or max(_LEARNING_SECONDS, seconds // share)
         for rate, seconds in _USUAL.items()
         if not arguments.small or rate < max(_USUAL)
     }

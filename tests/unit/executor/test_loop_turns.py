@@ -15,7 +15,11 @@ import pytest
 from google.cloud.firestore_v1.types import BatchGetDocumentsResponse
 
 from executor.contract.artifacts import GcsUri
-from executor.contract.report_inputs import PreviousReportSource, Sources
+from executor.contract.report_inputs import (
+    MAX_PREVIOUS_REPORTS,
+    PreviousReportSource,
+    Sources,
+)
 from executor.inputs.context import ContextReader
 from executor.ports import ModelAnswer, ObjectInfo, StoredObject
 from executor.reports import making
@@ -140,11 +144,20 @@ class Largest:
         raise AssertionError
 
 
-@pytest.mark.parametrize("item", ["1", "{}"])
-async def test_the_largest_contexts_of_many_jobs_hold_up_nothing(item: str) -> None:
-    objects = Largest(
-        document=filled(item, LIMITS.max_json_bytes), image=chunked_png(LIMITS.max_image_bytes)
-    )
+@pytest.mark.parametrize("item", ["1", "{}", '{"":1}'])
+@pytest.mark.parametrize(
+    ("document_bytes", "image_bytes", "previous"),
+    [
+        (LIMITS.max_json_bytes, LIMITS.max_image_bytes, PREVIOUS),
+        (AT_ONCE_BYTES - 1, AT_ONCE_BYTES - 1, MAX_PREVIOUS_REPORTS),
+        (1_024, 1_024, MAX_PREVIOUS_REPORTS),
+    ],
+    ids=["largest", "small", "tiny"],
+)
+async def test_the_contexts_of_many_jobs_hold_up_nothing(
+    item: str, document_bytes: int, image_bytes: int, previous: int
+) -> None:
+    objects = Largest(document=filled(item, document_bytes), image=chunked_png(image_bytes))
     reader = ContextReader(
         objects=objects, limits=LIMITS, buckets=frozenset({"inputs"}), log=logger()
     )
@@ -153,7 +166,7 @@ async def test_the_largest_contexts_of_many_jobs_hold_up_nothing(item: str) -> N
         charts_manifest=GcsUri("inputs", "charts.manifest"),
         previous_reports=tuple(
             PreviousReportSource(uri=GcsUri("inputs", f"report-{n}"), step_id=None)
-            for n in range(PREVIOUS)
+            for n in range(previous)
         ),
     )
 
@@ -261,6 +274,19 @@ async def test_only_work_that_is_known_to_be_small_is_done_at_once(
     thread = await computed(threading.current_thread, size_bytes=size_bytes)
 
     assert (thread is threading.current_thread()) is at_once
+
+
+async def test_many_small_works_in_one_turn_go_to_the_thread_as_well() -> None:
+    def asked() -> Awaitable[list[threading.Thread]]:
+        half = AT_ONCE_BYTES // 2
+        return asyncio.gather(
+            *(computed(threading.current_thread, size_bytes=half - 1) for _ in range(4))
+        )
+
+    for _ in range(2):
+        here = [thread is threading.current_thread() for thread in await asked()]
+
+        assert here == [True, True, False, False]
 
 
 async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:

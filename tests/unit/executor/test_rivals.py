@@ -76,22 +76,43 @@ def test_few_steps_prove_little_of_how_long_a_step_takes() -> None:
     times = StepTimes()
     shares = []
     for seconds in range(4):
-        shares.append(times.slower_than(-1))
-        times.remember(seconds)
+        shares.append(times.slower_than(-1, flow=None))
+        times.remember(seconds, flow=None)
 
     assert shares == [0, 1 / 2, 2 / 3, 3 / 4]
-    assert times.slower_than(1) == 2 / 5
-    assert times.slower_than(3) == 0
+    assert times.slower_than(1, flow=None) == 2 / 5
+    assert times.slower_than(3, flow=None) == 0
 
 
 def test_only_the_last_steps_tell_how_long_a_step_takes() -> None:
     times = StepTimes()
     for _ in range(64):
-        times.remember(1_000)
+        times.remember(1_000, flow="daily")
     for _ in range(64):
-        times.remember(1)
+        times.remember(1, flow="daily")
 
-    assert times.slower_than(1) == 0
+    assert times.slower_than(1, flow="daily") == 0
+
+
+def test_a_quick_flow_is_not_early_because_another_is_slow() -> None:
+    times = StepTimes()
+    for _ in range(64):
+        times.remember(1_000, flow="weekly")
+        times.remember(1, flow="daily")
+
+    assert times.slower_than(1, flow="daily") == 0
+    assert times.slower_than(1, flow="weekly") > 0.98
+
+
+def test_the_flows_that_ended_a_step_last_are_remembered() -> None:
+    times = StepTimes()
+    for number in range(64):
+        times.remember(2, flow=f"flow-{number}")
+    times.remember(2, flow="flow-0")
+    times.remember(2, flow="another")
+
+    assert times.slower_than(1, flow="flow-0") > 0
+    assert times.slower_than(1, flow="flow-1") == 0
 
 
 def test_only_many_rivals_make_a_first_commit_wait() -> None:
