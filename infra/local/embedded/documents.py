@@ -68,7 +68,8 @@ class EmbeddedDocuments:
         for write in writes:
             present = staged.get(write.ref, self._documents.get(write.ref))
             staged[write.ref] = _written(write, present, moment)
-            if _size(write.ref, staged[write.ref]) > MAX_DOCUMENT_BYTES:
+            size = document_overhead(write.ref) + staged[write.ref].fields_bytes
+            if size > MAX_DOCUMENT_BYTES:
                 raise StoreRefused("INVALID_ARGUMENT: too large", unfit=True)
         self._last = moment
         self._apply(staged)
@@ -152,12 +153,8 @@ class EmbeddedDocuments:
         found = self._documents.get(ref)
         if found is None:
             return None
-        return Snapshot(
-            ref=ref,
-            version=Version(found.update_time),
-            data=_again(found.fields),
-            size_bytes=_size(ref, found),
-        )
+        version = Version(found.update_time)
+        return Snapshot(ref=ref, version=version, data=_again(found.fields))
 
     def _apply(self, staged: Mapping[DocumentRef, Document]) -> None:
         changes = [(ref, self._documents.get(ref), new) for ref, new in staged.items()]
@@ -242,10 +239,6 @@ def _with(fields: Mapping[str, Any], path: FieldPath, value: Any) -> Mapping[str
     else:
         changed[name] = _copy(value)
     return changed
-
-
-def _size(ref: DocumentRef, document: Document) -> int:
-    return document_overhead(ref) + document.fields_bytes
 
 
 def _due(job: Mapping[str, Any], now: datetime) -> bool:
