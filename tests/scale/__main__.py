@@ -26,15 +26,14 @@ def say(line: object) -> None:
 
 
 def _found(workers: ProcessPoolExecutor, arguments: argparse.Namespace) -> Iterator[Found]:
-    share = 20 if arguments.small else 1
+    share, alone = 20 if arguments.small else 1, arguments.rate
+    usual = [rate for rate in _USUAL if not arguments.small or rate < max(_USUAL)]
     loads = {
-        rate: arguments.seconds or max(_LEARNING_SECONDS, seconds // share)
-        for rate, seconds in _USUAL.items()
-        if not arguments.small or rate < max(_USUAL)
+        rate: arguments.seconds or max(_LEARNING_SECONDS, _USUAL[rate] // share)
+        for rate in ([alone] if alone else usual)
     }
-    if arguments.rate:
-        rate = arguments.rate
-        yield counted(rate, loads.get(rate, _USUAL[rate]))
+    if alone:
+        yield counted(alone, loads[alone])
         return
     loading = [workers.submit(counted, rate, seconds) for rate, seconds in loads.items()]
     due = workers.submit(sweep_due, _DUE // share, most=_MOST_SWEEPS)
@@ -54,7 +53,7 @@ def main() -> int:
     """Count; 1 when a row is not reached."""
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--seconds", type=int, help="virtual seconds of every load")
-    parser.add_argument("--small", action="store_true", help="a twentieth of everything")
+    parser.add_argument("--small", action="store_true", help="less of everything")
     parser.add_argument(
         "--rate", type=int, choices=_USUAL, help="this many steps a second, and nothing else"
     )
